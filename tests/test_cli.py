@@ -190,7 +190,8 @@ def test_a_mistake_in_a_command_is_one_line_and_exit_code_2(tmp_path: Path, word
 
 def test_the_version_for_machines_says_how_packets_are_handled(tmp_path: Path) -> None:
     found = json.loads(trunkline(tmp_path, "version", "--json").stdout)
-    assert found["version"] == trunkline(tmp_path, "version").stdout.strip()
+    versions = [trunkline(tmp_path, asked).stdout.strip() for asked in ("version", "--version")]
+    assert versions == [found["version"]] * 2
     plain = json.loads(trunkline(tmp_path, "version", "--json", env={"TRUNKLINE_UNCOMPILED": "1"}).stdout)
     assert (plain["packet_path"], plain["packet_path_reason"]) == ("as Python", "TRUNKLINE_UNCOMPILED is set")
 

@@ -1,7 +1,6 @@
 """The program: `trunkline`, or `python -m trunkline`."""
 
 import gc
-import sys
 
 
 def main() -> None:
@@ -16,4 +15,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

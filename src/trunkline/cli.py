@@ -65,6 +65,21 @@ SHOW_TIME = 5.0
 """Seconds to wait until standard output takes the text."""
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What stands before a command."""
+
+
 def _announce(text: str) -> None:
     """Show a text that is shown only once. Raises StartupError if it cannot be written."""
     problem = "standard output is not read"

@@ -28,6 +28,8 @@ from trunkline.demo.caller import PCMU, Heard, parse_rtp
 from trunkline.demo.server import ServerProcess
 from trunkline.demo.watch import Watch
 
+GLANCE = 0.02
+"""Seconds between two looks at what reports no change: the other tests need the CPU."""
 ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM")
 """Put before a command, ends it when this process dies."""
 UNHURRIED: dict[str, Any] = {"streams__prebuffer": 500}
@@ -80,7 +82,7 @@ async def held(server: ServerProcess) -> AsyncIterator[list[int]]:
         os.kill(pid, signal.SIGSTOP)
     try:
         while any(_state(pid) != "T" for pid in workers):  # noqa: ASYNC110 - the kernel notifies only the parent
-            await asyncio.sleep(0)
+            await asyncio.sleep(GLANCE)
         yield workers
     finally:
         for pid in workers:
@@ -95,22 +97,23 @@ def _state(pid: int) -> str:
 async def no_call_left(client: AsyncTelnyx, account_sid: str) -> None:
     """Wait until none is listed as in progress: one that a test before has ended may still be."""
     async with asyncio.timeout(30):
-        while any(
+        while any(  # noqa: ASYNC110 - nothing reports it
             call.status == "in-progress"
             for call in (await client.texml.accounts.calls.retrieve_calls(account_sid)).calls or []
         ):
-            pass
+            await asyncio.sleep(GLANCE)
 
 
 async def listed_calls(client: AsyncTelnyx, account_sid: str, status: str, sid: str = "") -> list[CallResource]:
     """The account's calls of that status, as soon as there is one, or the one with that sid: the list is documented as
     eventually consistent."""
-    found: list[CallResource] = []
     async with asyncio.timeout(30):
-        while not found or (sid and sid not in [call.sid for call in found]):
+        while True:
             calls = (await client.texml.accounts.calls.retrieve_calls(account_sid)).calls or []
             found = [call for call in calls if call.status == status]
-    return found
+            if found and (not sid or sid in [call.sid for call in found]):
+                return found
+            await asyncio.sleep(GLANCE)
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ import pytest_asyncio
 from telnyx import AsyncTelnyx, UnprocessableEntityError
 
 from peers import sipp as steps
-from peers.harness import RecordingApp, ended, happens, new_server, running
+from peers.harness import GLANCE, RecordingApp, ended, happens, new_server, running
 from peers.sip_socket import SipSocket
 from peers.sipp import SippRun
 from trunkline.demo.audio import speech
@@ -81,7 +81,7 @@ async def logged(server: ServerProcess, event: str, **ids: Any) -> dict[str, Any
                 line = json.loads(text)
                 if line["event"] == event and ids.items() <= line.items():
                     return dict(line)
-            await asyncio.sleep(0)
+            await asyncio.sleep(GLANCE)
 
 
 async def denials(server: ServerProcess) -> dict[str, float]:

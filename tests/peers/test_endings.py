@@ -14,7 +14,7 @@ import pytest
 from telnyx import AsyncTelnyx, UnprocessableEntityError
 
 from peers import sipp as steps
-from peers.harness import RecordingApp, children, ended, events, happens, held, new_server, running
+from peers.harness import GLANCE, RecordingApp, children, ended, events, happens, held, new_server, running
 from peers.sip_socket import SipSocket
 from peers.sipp import SippRun
 from trunkline.demo.audio import speech
@@ -264,7 +264,7 @@ async def test_the_bye_after_a_crash_goes_where_the_peer_has_moved(tmp_path: Pat
         assert await before.status(_of_call(before, "UPDATE", to, after.port)) == 200
         async with asyncio.timeout(30):
             while f":{after.port}" not in _saved(tmp_path):  # noqa: ASYNC110 - the database notifies no other process
-                await asyncio.sleep(0)
+                await asyncio.sleep(GLANCE)
         await killed.kill()
         restarted = ServerProcess(tmp_path, account_sid=killed.account_sid, api_key=killed.api_key, media_ports=40)
         async with running(restarted):

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from telnyx import AsyncTelnyx, InternalServerError
 
-from peers.harness import RecordingApp, ended, events, happens, new_server, running
+from peers.harness import GLANCE, RecordingApp, ended, events, happens, new_server, running
 from trunkline.demo.audio import speech
 from trunkline.demo.callbacks import CallbackReceiver
 from trunkline.demo.caller import DemoCaller
@@ -78,8 +78,8 @@ async def test_a_call_and_a_stream_wait_for_a_database_that_is_back_soon(
         with locked(tmp_path):
             starting = loop.create_task(stream(server, caller, app, callbacks))
             async with asyncio.timeout(30):
-                while not (await client.get(path, cast_to=dict[str, Any]))["streams"]:
-                    pass
+                while not (await client.get(path, cast_to=dict[str, Any]))["streams"]:  # noqa: ASYNC110
+                    await asyncio.sleep(GLANCE)
             assert not app.sockets, "no socket before the record"
             assert not starting.done()
         sid = await starting

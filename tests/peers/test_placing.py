@@ -15,7 +15,7 @@ import telnyx
 from telnyx import AsyncTelnyx
 from telnyx.types.texml.accounts.call_resource import CallResource
 
-from peers.harness import RecordingApp, children, happens, new_server, running
+from peers.harness import GLANCE, RecordingApp, children, happens, new_server, running
 from peers.sipp import (
     PCMA_LINES,
     PCMU_LINES,
@@ -298,7 +298,7 @@ async def test_a_call_that_is_placed_while_the_server_starts_is_put_off(tmp_path
         # Any other child, as a worker that is not yet its own program, would hold up the server itself.
         with suppress(RuntimeError, ProcessLookupError, FileNotFoundError):
             workers = [pid for pid in children(server) if b"trunkline.workers\0worker" in command(pid)]
-        await asyncio.sleep(0)
+        await asyncio.sleep(GLANCE)
     for pid in workers:
         os.kill(pid, signal.SIGSTOP)
     calls = f"{server.base_url}/texml/Accounts/{server.account_sid}/Calls"

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from peers import sipp as steps
-from peers.harness import RecordingApp, children, happens, new_server, running
+from peers.harness import GLANCE, RecordingApp, children, happens, new_server, running
 from peers.sipp import SippRun
 from peers.test_endings import start
 from trunkline.demo.audio import speech
@@ -364,8 +364,8 @@ async def test_child_processes_have_no_secrets_and_decoders_no_network(tmp_path:
         assert not [pid for pid in (*workers, *decoders) if server.api_key.encode() in environment_of(pid)]
         assert {status_of(pid)["NoNewPrivs"] for pid in (server.process.pid, *workers, *decoders)} == {"1"}
         async with asyncio.timeout(30):
-            while await asyncio.to_thread(lambda: {status_of(pid)["Seccomp"] for pid in decoders}) != {"2"}:
-                pass  # they are confined a moment after they have started
+            while await asyncio.to_thread(lambda: {status_of(pid)["Seccomp"] for pid in decoders}) != {"2"}:  # noqa: ASYNC110
+                await asyncio.sleep(GLANCE)  # they are confined a moment after they have started
 
 
 def below(pids: list[int]) -> list[int]:

@@ -49,7 +49,8 @@ async def child(program: str, reports: Any) -> AsyncIterator[Child[Any]]:
     ours, theirs = socket.socketpair()
     with theirs:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "trunkline.workers", program, str(theirs.fileno()), str(os.getpid())), pass_fds=[theirs.fileno()]
+            *(sys.executable, "-m", "trunkline.workers", program, str(theirs.fileno()), str(os.getpid())),
+            pass_fds=[theirs.fileno()],
         )
     started: Child[Any] = Child(process, reports)
     await asyncio.get_running_loop().create_unix_connection(lambda: started.link, sock=ours)

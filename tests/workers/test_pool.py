@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from structlog.testing import capture_logs
 
 from trunkline import log
@@ -25,14 +26,16 @@ from trunkline.outbound.egress import EgressRules
 from trunkline.sdp.values import Endpoint, MediaParams
 from trunkline.workers import messages, orders, reports
 from trunkline.workers import pool as pool_module
+from trunkline.workers.link import Link
 from trunkline.workers.pool import WorkerPool, _lightest, _share, _Worker
 from workers.bench import ReceivedReports
 
 pytestmark = pytest.mark.process
+in_the_shared_pool = pytest.mark.asyncio(loop_scope="module")
 
 PARAMS = MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", 9), dtmf_payload_type=101)
 BASE = free_ports(20)
-PORTS: dict[str, Any] = {"port_min": BASE, "port_max": BASE + 19, "spare_worker": False}
+PORTS: dict[str, Any] = {"port_min": BASE, "port_max": BASE + 19, "spare_worker": False, "port_rest": 0}
 SETTINGS = Settings(media=MediaSettings(workers=2, advertised_host="203.0.113.1", **PORTS))
 ONE_WORKER = Settings(media=MediaSettings(workers=1, host="127.0.0.7", **PORTS))
 
@@ -43,11 +46,48 @@ def received() -> ReceivedReports:
 
 
 @pytest.fixture
-async def pool(received: ReceivedReports) -> AsyncIterator[WorkerPool]:
+async def fresh(received: ReceivedReports) -> AsyncIterator[WorkerPool]:
+    """A pool of two workers that a test may harm."""
     pool = WorkerPool(SETTINGS, received, sign_of_life=5)
     await pool.start()
     yield pool
     await pool.stop(2)
+
+
+@pytest.fixture(scope="module")
+def heard() -> ReceivedReports:
+    """The reports of `shared`."""
+    return ReceivedReports()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(heard: ReceivedReports) -> AsyncIterator[WorkerPool]:
+    """A pool of two workers for the tests that harm none."""
+    pool = WorkerPool(SETTINGS, heard, sign_of_life=5)
+    await pool.start()
+    yield pool
+    await pool.stop(2)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def pool(shared: WorkerPool, heard: ReceivedReports) -> AsyncIterator[WorkerPool]:
+    """The shared one; afterwards it has no legs."""
+    heard.events.clear()
+    yield shared
+    for leg in list(shared._by_leg):
+        shared.send(leg, orders.CloseLeg("the test is over"))
+        await shared.report(leg)  # which is answered after what came before
+        shared.release(leg)
+
+
+@pytest.fixture
+def idle_pool() -> WorkerPool:
+    """Two workers that would take legs, and no process."""
+    pool = WorkerPool(SETTINGS, lambda _: None)
+    for worker in pool._workers:
+        worker.link = Link(messages.ToControl, lambda _: None, lambda: None)
+        worker.ready.set()
+    return pool
 
 
 def _contains(wanted: messages.FromLeg, events: list[messages.FromLeg]) -> bool:
@@ -69,10 +109,11 @@ async def open_legs(pool: WorkerPool, received: ReceivedReports, *legs: int) -> 
     return await received.opened(*map(LegId, legs))
 
 
+@in_the_shared_pool
 async def test_legs_are_spread_and_get_even_ports_of_their_workers_share(
-    pool: WorkerPool, received: ReceivedReports
+    pool: WorkerPool, heard: ReceivedReports
 ) -> None:
-    opened = await open_legs(pool, received, 1, 2, 3, 4)
+    opened = await open_legs(pool, heard, 1, 2, 3, 4)
     assert all(port % 2 == 0 for port in opened.values())
     halves = [sorted(leg for leg, port in opened.items() if (port < BASE + 10) is low) for low in (True, False)]
     assert sorted(map(len, halves)) == [2, 2]
@@ -88,39 +129,39 @@ def test_a_leg_is_placed_by_least_load_and_then_by_fewest_legs() -> None:
     assert _lightest([one, other]) is other
 
 
-async def test_legs_placed_at_once_do_not_all_go_to_the_idle_worker(pool: WorkerPool) -> None:
-    busy, other = pool._workers
+def test_legs_placed_at_once_do_not_all_go_to_the_idle_worker(idle_pool: WorkerPool) -> None:
+    busy, other = idle_pool._workers
     for worker, load in ((busy, 0.5), (other, 0.0)):
-        pool._on_report(worker, messages.Status(0, 0, {}, load=load))
+        idle_pool._on_report(worker, messages.Status(0, 0, {}, load=load))
     for number in range(400):  # before any status arrives
-        pool.place(LegId(number))
+        idle_pool.place(LegId(number))
     assert len(busy.legs) > 50
     assert len(other.legs) - len(busy.legs) > 100
 
 
-async def test_a_worker_that_lags_twice_gets_no_call_while_another_does_not(pool: WorkerPool) -> None:
-    late, other = pool._workers
+def test_a_worker_that_lags_twice_gets_no_call_while_another_does_not(idle_pool: WorkerPool) -> None:
+    late, other = idle_pool._workers
 
     def report(worker: _Worker, lag: float, load: float = 0.0) -> None:
-        pool._on_report(worker, messages.Status(0, 0, {}, load, lag))
+        idle_pool._on_report(worker, messages.Status(0, 0, {}, load, lag))
 
     def placed(leg: int) -> _Worker:
-        assert pool.place(LegId(leg))
-        return pool._by_leg[LegId(leg)]
+        assert idle_pool.place(LegId(leg))
+        return idle_pool._by_leg[LegId(leg)]
 
-    idle(pool)
+    idle(idle_pool)
     report(late, 0.5)
     report(other, 0, load=0.9)
     assert placed(1) is late, "it stalled once"
     with capture_logs() as logs:
         report(late, 0.03)
         assert placed(2) is other
-        assert pool.refusal is None
+        assert idle_pool.refusal is None
         report(other, 0.5)
         report(other, 0.021)
-        assert pool.refusal == "all media workers lag"
-        assert pool.lags == {"0": 0.03, "1": 0.021}
-        assert pool.place(LegId(3), same_worker_as=LegId(1)), "calls that run keep their rights"
+        assert idle_pool.refusal == "all media workers lag"
+        assert idle_pool.lags == {"0": 0.03, "1": 0.021}
+        assert idle_pool.place(LegId(3), same_worker_as=LegId(1)), "calls that run keep their rights"
         report(late, 0.02)
         assert placed(4) is late
     assert [(line["event"], line["worker"]) for line in logs] == [
@@ -128,15 +169,15 @@ async def test_a_worker_that_lags_twice_gets_no_call_while_another_does_not(pool
     ]  # fmt: skip
 
 
-async def test_a_worker_that_is_late_with_its_reports_lags(pool: WorkerPool) -> None:
-    silent, other = pool._workers
-    idle(pool)
+def test_a_worker_that_is_late_with_its_reports_lags(idle_pool: WorkerPool) -> None:
+    silent, other = idle_pool._workers
+    idle(idle_pool)
     silent.silence.passed(2)
-    assert pool.lags == {"0": 0, "1": 0}
+    assert idle_pool.lags == {"0": 0, "1": 0}
     silent.silence.passed(1.5)
-    assert pool.lags == {"0": 1.5, "1": 0}
-    assert pool.place(LegId(1))
-    assert pool._by_leg[LegId(1)] is other
+    assert idle_pool.lags == {"0": 1.5, "1": 0}
+    assert idle_pool.place(LegId(1))
+    assert idle_pool._by_leg[LegId(1)] is other
 
 
 async def test_a_pause_of_the_control_process_ends_no_worker(received: ReceivedReports) -> None:
@@ -149,29 +190,30 @@ async def test_a_pause_of_the_control_process_ends_no_worker(received: ReceivedR
     await pool.stop(5)
 
 
-async def test_a_leg_beside_another_goes_to_its_worker_at_any_load(pool: WorkerPool) -> None:
-    busy, idle = pool._workers
+def test_a_leg_beside_another_goes_to_its_worker_at_any_load(idle_pool: WorkerPool) -> None:
+    busy, idle = idle_pool._workers
     for worker, load in ((busy, 0.9), (idle, 0.0)):
-        pool._on_report(worker, messages.Status(0, 0, {}, load=load))
+        idle_pool._on_report(worker, messages.Status(0, 0, {}, load=load))
     busy.legs.add(LegId(1))
     idle.legs.add(LegId(2))
-    assert pool.place(LegId(3), same_worker_as=LegId(1))
-    assert pool.place(LegId(4), same_worker_as=LegId(2))
+    assert idle_pool.place(LegId(3), same_worker_as=LegId(1))
+    assert idle_pool.place(LegId(4), same_worker_as=LegId(2))
     assert (busy.legs, idle.legs) == ({1, 3}, {2, 4})
-    assert pool.place(LegId(5), same_worker_as=LegId(3)), "and one beside that"
+    assert idle_pool.place(LegId(5), same_worker_as=LegId(3)), "and one beside that"
     assert LegId(5) in busy.legs
 
 
-async def test_a_leg_cannot_be_placed_beside_a_closed_one(pool: WorkerPool, received: ReceivedReports) -> None:
-    await open_legs(pool, received, 1)
-    (parent,) = (worker for worker in pool._workers if LegId(1) in worker.legs)
+async def test_a_leg_cannot_be_placed_beside_a_closed_one(fresh: WorkerPool, received: ReceivedReports) -> None:
+    await open_legs(fresh, received, 1)
+    (parent,) = (worker for worker in fresh._workers if LegId(1) in worker.legs)
     parent.gone.set()
-    assert not pool.place(LegId(2), same_worker_as=LegId(1))
+    assert not fresh.place(LegId(2), same_worker_as=LegId(1))
     parent.gone.clear()
-    pool.release(LegId(1))
-    assert not pool.place(LegId(2), same_worker_as=LegId(1))
+    fresh.release(LegId(1))
+    assert not fresh.place(LegId(2), same_worker_as=LegId(1))
 
 
+@in_the_shared_pool
 async def test_workers_report_their_load(pool: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
     forward, loaded = pool._on_report, asyncio.Event()
 
@@ -184,9 +226,10 @@ async def test_workers_report_their_load(pool: WorkerPool, monkeypatch: pytest.M
     await asyncio.wait_for(loaded.wait(), 20)
 
 
-async def test_a_closed_leg_reports_its_counters(pool: WorkerPool, received: ReceivedReports) -> None:
-    (port,) = (await open_legs(pool, received, 1)).values()
-    assert received.events == [messages.FromLeg(LegId(1), reports.LegOpened(Endpoint("203.0.113.1", port)))]
+@in_the_shared_pool
+async def test_a_closed_leg_reports_its_counters(pool: WorkerPool, heard: ReceivedReports) -> None:
+    (port,) = (await open_legs(pool, heard, 1)).values()
+    assert heard.events == [messages.FromLeg(LegId(1), reports.LegOpened(Endpoint("203.0.113.1", port)))]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
         phone.bind(("127.0.0.1", 0))
         phone.setblocking(False)
@@ -196,38 +239,39 @@ async def test_a_closed_leg_reports_its_counters(pool: WorkerPool, received: Rec
         audio = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(phone, 2048), 30)
     assert len(audio) == 172
     pool.send(LegId(1), orders.CloseLeg("over"))
-    await received.until(lambda events: isinstance(events[-1].report, reports.LegClosed))
-    closed = received.events[-1].report
+    await heard.until(lambda events: isinstance(events[-1].report, reports.LegClosed))
+    closed = heard.events[-1].report
     assert isinstance(closed, reports.LegClosed)
     assert (closed.report.packets_in, closed.report.malformed) == (4, 1)
-    await open_legs(pool, received, 2)
+    await open_legs(pool, heard, 2)
     async with asyncio.timeout(5):
         while sum(status.counters.get("malformed", 0) for status in pool.statuses) != 1:
             await pool.report(LegId(2))  # which takes as long as the worker listens
 
 
+@in_the_shared_pool
 async def test_updates_of_a_leg_are_answered_in_order_unless_it_is_closed(
-    pool: WorkerPool, received: ReceivedReports
+    pool: WorkerPool, heard: ReceivedReports
 ) -> None:
-    await open_legs(pool, received, 1)
+    await open_legs(pool, heard, 1)
     leg = LegId(1)
     for number in (1, 2):
         pool.send(leg, orders.UpdateLeg(PARAMS, number))
     pool.send(leg, orders.CloseLeg("over"))
     pool.send(leg, orders.UpdateLeg(PARAMS, 3))
     pool.send(leg, orders.StartPlayback(1, "/nowhere.wav", 1))
-    await received.until(lambda events: isinstance(events[-1].report, reports.PlaybackEnded))
+    await heard.until(lambda events: isinstance(events[-1].report, reports.PlaybackEnded))
     updated, closed, played = reports.LegUpdated, reports.LegClosed, reports.PlaybackEnded
-    assert [type(event.report) for event in received.events[1:]] == [updated, updated, closed, played]
-    assert [event.report for event in received.events[1:3]] == [updated(1), updated(2)]
+    assert [type(event.report) for event in heard.events[1:]] == [updated, updated, closed, played]
+    assert [event.report for event in heard.events[1:3]] == [updated(1), updated(2)]
 
 
 async def test_call_orders_reach_the_worker_and_are_answered(
-    pool: WorkerPool, received: ReceivedReports, tmp_path: Path
+    fresh: WorkerPool, received: ReceivedReports, tmp_path: Path
 ) -> None:
-    await open_legs(pool, received, 1)
+    await open_legs(fresh, received, 1)
     leg = LegId(1)
-    pool.send(leg, orders.StartPlayback(1, "/nowhere.wav", 1))
+    fresh.send(leg, orders.StartPlayback(1, "/nowhere.wav", 1))
     await received.until(lambda events: isinstance(events[-1].report, reports.PlaybackEnded))
     played = reports.PlaybackEnded(1, "No such file or directory")
     assert received.events[-1] == messages.FromLeg(leg, played), "a fresh worker plays at once"
@@ -242,7 +286,7 @@ async def test_call_orders_reach_the_worker_and_are_answered(
         orders.CloseLeg("over"),
     ]
     for order in sent:
-        pool.send(leg, order)
+        fresh.send(leg, order)
     kinds = {reports.LegClosed, reports.RecordingEnded}
     await received.until(lambda events: kinds <= {type(event.report) for event in events})
     kind = reports.PlaybackEnded | reports.RecordingEnded
@@ -253,8 +297,9 @@ async def test_call_orders_reach_the_worker_and_are_answered(
     assert closed.report.digits_out == 1 or closed.report.digits_waiting == 1
 
 
-async def test_a_live_leg_is_reported_after_listening_to_it(pool: WorkerPool, received: ReceivedReports) -> None:
-    await open_legs(pool, received, 1)
+@in_the_shared_pool
+async def test_a_live_leg_is_reported_after_listening_to_it(pool: WorkerPool, heard: ReceivedReports) -> None:
+    await open_legs(pool, heard, 1)
     said = 0
     while said <= 5:  # fewer where the worker was held up while it listened
         both = await asyncio.gather(pool.report(LegId(1)), pool.report(LegId(1)))
@@ -267,43 +312,44 @@ async def test_a_live_leg_is_reported_after_listening_to_it(pool: WorkerPool, re
     assert await pool.report(LegId(9)) is None
 
 
-async def test_a_closed_leg_or_a_dead_worker_gives_no_live_report(pool: WorkerPool, received: ReceivedReports) -> None:
-    await open_legs(pool, received, 1, 2)
-    asked = [asyncio.create_task(pool.report(LegId(leg))) for leg in (1, 2)]
+async def test_a_closed_leg_or_a_dead_worker_gives_no_live_report(fresh: WorkerPool, received: ReceivedReports) -> None:
+    await open_legs(fresh, received, 1, 2)
+    asked = [asyncio.create_task(fresh.report(LegId(leg))) for leg in (1, 2)]
     await asyncio.sleep(0)  # both have been asked
-    pool.send(LegId(1), orders.CloseLeg("over"))
-    os.kill(pool.pids[pool._workers.index(pool._by_leg[LegId(2)])], signal.SIGKILL)
+    fresh.send(LegId(1), orders.CloseLeg("over"))
+    os.kill(fresh.pids[fresh._workers.index(fresh._by_leg[LegId(2)])], signal.SIGKILL)
     closed, lost = await asyncio.gather(*asked)
     assert closed is not None
     assert (closed.leg, closed.streams) == (None, [])
     assert lost is None
 
 
-async def test_running_out_of_ports_fails_the_leg_only(pool: WorkerPool, received: ReceivedReports) -> None:
+@in_the_shared_pool
+async def test_running_out_of_ports_fails_the_leg_only(pool: WorkerPool, heard: ReceivedReports) -> None:
     idle(pool)
     for number in range(1, 12):
         pool.place(LegId(number))
         pool.send(LegId(number), orders.OpenLeg(CallSid(f"v3:{number}"), PARAMS))
-    await received.until(lambda events: len(events) == 11)
-    failed = [event.report for event in received.events if isinstance(event.report, reports.LegFailed)]
+    await heard.until(lambda events: len(events) == 11)
+    failed = [event.report for event in heard.events if isinstance(event.report, reports.LegFailed)]
     assert len(failed) == 1
     assert "port" in failed[0].detail
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 async def test_a_dead_or_frozen_worker_loses_its_legs_and_is_replaced(
-    pool: WorkerPool, received: ReceivedReports, number: signal.Signals
+    fresh: WorkerPool, received: ReceivedReports, number: signal.Signals
 ) -> None:
-    opened = await open_legs(pool, received, 1, 2)
-    victim = pool.pids[0]
+    opened = await open_legs(fresh, received, 1, 2)
+    victim = fresh.pids[0]
     os.kill(victim, number)
     await received.until(lambda events: any(isinstance(event.report, reports.WorkerLost) for event in events))
     (lost,) = [event for event in received.events if isinstance(event.report, reports.WorkerLost)]
     assert opened[lost.leg] < BASE + 10
-    await asyncio.wait_for(pool.all_ready(), 60)
-    assert len(pool.pids) == 2
-    assert victim not in pool.pids
-    assert pool.restarts == 1
+    await asyncio.wait_for(fresh.all_ready(), 60)
+    assert len(fresh.pids) == 2
+    assert victim not in fresh.pids
+    assert fresh.restarts == 1
 
 
 async def test_a_spare_takes_the_place_of_a_dead_worker_and_is_replaced(received: ReceivedReports) -> None:
@@ -313,7 +359,7 @@ async def test_a_spare_takes_the_place_of_a_dead_worker_and_is_replaced(received
     for leg in (1, 2):
         async with asyncio.timeout(60):
             while pool._spare is None or pool._spare.process is None:  # noqa: ASYNC110 - no event reports a spare
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.02)
         spare = pool._spare.process.pid
         await open_legs(pool, received, leg)
         os.kill(pool.pids[0], signal.SIGKILL)
@@ -372,27 +418,27 @@ async def test_an_exception_about_one_lost_leg_does_not_hide_the_others(monkeypa
 
 
 async def test_log_lines_of_workers_arrive_by_the_link_as_configured(
-    pool: WorkerPool, received: ReceivedReports, monkeypatch: pytest.MonkeyPatch
+    fresh: WorkerPool, received: ReceivedReports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines: list[dict[str, str]] = []
     monkeypatch.setattr(log, "relay", lambda line, _dropped: lines.append(json.loads(line)))
 
     async def run_out(first: int) -> None:
         """Open one leg more than there are ports."""
-        idle(pool)
+        idle(fresh)
         wanted = [LegId(number) for number in range(first, first + 11)]
         for leg in wanted:
-            pool.place(leg)
-            pool.send(leg, orders.OpenLeg(CallSid(f"v3:{leg}"), PARAMS))
+            fresh.place(leg)
+            fresh.send(leg, orders.OpenLeg(CallSid(f"v3:{leg}"), PARAMS))
         await received.until(lambda events: {event.leg for event in events} >= set(wanted))
         for leg in wanted:
-            pool.send(leg, orders.CloseLeg("over"))
-            pool.release(leg)
+            fresh.send(leg, orders.CloseLeg("over"))
+            fresh.release(leg)
 
     await run_out(1)
     assert [(line["event"], line["call_sid"], line["level"]) for line in lines] == [("leg_failed", "v3:11", "error")]
-    pool.take(SETTINGS.model_copy(update={"log": LogSettings(level="debug")}), EgressRules())
-    await pool.report(LegId(1))  # by which time they have taken it
+    fresh.take(SETTINGS.model_copy(update={"log": LogSettings(level="debug")}), EgressRules())
+    await fresh.report(LegId(1))  # by which time they have taken it
     await run_out(100)
     assert {line["event"] for line in lines} == {"leg_failed"}
 
@@ -409,7 +455,7 @@ async def test_the_output_of_a_worker_that_cannot_start_is_logged(
         pool.launch()
         async with asyncio.timeout(30):
             while not pool.restarts or len(lines) < 2:  # noqa: ASYNC110 - no event reports a restart
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.02)
         await pool.stop(5)
     (said,) = (line for line in lines if line["event"] == "worker_wrote")
     assert (said["text"], said["worker"]) == ("this python is broken", 0)

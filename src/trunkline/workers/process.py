@@ -461,4 +461,3 @@ def main(fd: int, parent_pid: int) -> None:
         await Worker(sock, parent).run()
 
     uvloop.run(run())
-

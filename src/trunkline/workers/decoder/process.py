@@ -189,4 +189,3 @@ def main(fd: int, parent_pid: int) -> None:
         await DecoderProcess(asyncio.get_running_loop()).run(sock, parent)
 
     asyncio.run(run())
-
