@@ -51,7 +51,7 @@ async def fresh(received: ReceivedReports) -> AsyncIterator[WorkerPool]:
     pool = WorkerPool(SETTINGS, received, sign_of_life=5)
     await pool.start()
     yield pool
-    await pool.stop(2)
+    await pool.stop(30)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ async def shared(heard: ReceivedReports) -> AsyncIterator[WorkerPool]:
     pool = WorkerPool(SETTINGS, heard, sign_of_life=5)
     await pool.start()
     yield pool
-    await pool.stop(2)
+    await pool.stop(30)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
