@@ -94,7 +94,7 @@ async def dev(home: Path, *words: str, env: dict[str, str] | None = None) -> Asy
 async def second_terminal(terminal: Dev, script: str) -> str:
     """What is printed when the lines between `eval` and `Ctrl-C` are typed as they were shown."""
     process = await asyncio.create_subprocess_exec(
-        *("bash", "-ec", f'trunkline() {{ "{COMMAND[0]}" -c "{COMMAND[2]}" "$@"; }}; {script}'),
+        *("bash", "-ec", f'trunkline() {{ "{COMMAND[0]}" -m trunkline "$@"; }}; {script}'),
         cwd=terminal.home,
         env=surroundings(terminal.home),
         stdout=asyncio.subprocess.PIPE,
