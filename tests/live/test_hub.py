@@ -185,11 +185,11 @@ def test_the_end_of_a_call_ends_its_watch() -> None:
 
 def test_one_who_watches_all_watches_new_calls_of_its_account() -> None:
     hub, watched = new_hub()
-    connected(hub, watches_all=True)
-    connected(hub)
+    looks, does_not = connected(hub, watches_all=True), connected(hub)
     hub.begun(ONE, CALL)
     hub.begun(OTHER, CALL_2)
     assert watched == [(CALL, True)]
+    assert (looks.watches, does_not.watches) == ({CALL}, set())
 
 
 def test_watches_are_bounded_for_each_client_and_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,3 +214,26 @@ def test_clients_are_bounded_and_give_their_places_back(monkeypatch: pytest.Monk
     hub.disconnect(clients[0])
     hub.disconnect(clients[0])
     connected(hub, OTHER)
+
+
+def test_what_an_account_s_own_bound_has_dropped_takes_no_room_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RING", 3)
+    monkeypatch.setattr(module, "ALL_RINGS", 5)
+    hub, _ = new_hub()
+    loud, quiet = connected(hub, after=0), connected(hub, OTHER, after=0)
+    for _ in range(10):
+        publish(hub, "loud")
+    for _ in range(2):
+        publish(hub, "quiet", OTHER)
+    assert [event["event"] for event in read(quiet)] == ["quiet"] * 2
+    assert [event["event"] for event in read(loud)] == ["dropped", *["loud"] * 3]
+    publish(hub, "quiet", OTHER)
+    assert read(connected(hub, after=0))[0] == {"event": "dropped", "events": 8, "next_sequence": 9}
+
+
+def test_a_client_that_missed_nothing_gets_nothing() -> None:
+    hub, _ = new_hub()
+    publish(hub, "a")
+    for place in ({"after": 1, "session": "life"}, {"after": 1}):
+        assert read(connected(hub, **place)) == []
+    assert [event["sequence"] for event in read(connected(hub, after=0))] == [1]

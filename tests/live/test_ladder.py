@@ -6,7 +6,7 @@ from typing import Any
 
 from trunkline.ids import AccountSid, CallSid
 from trunkline.live.hub import Hub
-from trunkline.live.ladder import CALLS_KEPT, MESSAGES, WAITING, WAITING_OF_ONE, Ladder, plain
+from trunkline.live.ladder import CALLS_KEPT, MESSAGES, TEXT_LIMIT, WAITING, WAITING_OF_ONE, Ladder, plain
 
 ACCOUNT, CALL = AccountSid("one"), CallSid("v3:1")
 NOW = datetime(2034, 1, 31, 12, tzinfo=UTC)
@@ -112,3 +112,12 @@ def test_credentials_and_media_keys_are_left_out() -> None:
     assert "secret" not in text
     assert "Authorization: Digest (left out)\r\n" in text
     assert "a=crypto:1 AES_CM_128_HMAC_SHA1_80 (left out)\r\na=sendrecv" in text
+
+
+def test_a_long_message_is_cut() -> None:
+    bench = Bench()
+    bench.ladder.name("abc@host", ACCOUNT, CALL)
+    long = message() + b"x" * TEXT_LIMIT
+    bench.see(long)
+    [found] = bench.events()
+    assert found["text"] == long[:TEXT_LIMIT].decode()

@@ -439,3 +439,29 @@ def test_no_datagram_makes_a_leg_raise(datagrams: list[bytes]) -> None:
         leg.receive_rtcp(datagram, ("127.0.0.1", 10), Seconds(T0 + 1))
     valid = sum(parse(datagram) is not None for datagram in datagrams)
     assert leg.report(Seconds(T0 + 2)).packets_in <= valid + len(datagrams)
+
+
+def test_zeros_are_no_packet_of_a_stream_on_hold(make_leg: MakeLeg, params: MediaParams, rtp: Rtp) -> None:
+    leg = make_leg()
+    feed(leg, [rtp(65535, ssrc=0)])
+    leg.update(replace(params, direction=Direction.SENDONLY), Seconds(T0 + 1.01))
+    feed(leg, [bytes(172)], start=T0 + 1.02)  # the next in its sequence, were it RTP
+    report = leg.report(Seconds(T0 + 2))
+    assert (report.keepalives, report.packets_in, report.frames_in) == (1, 1, 1)
+
+
+def test_only_a_leg_that_has_something_to_wait_for_waits(make_leg: MakeLeg, rtp: Rtp) -> None:
+    waiting: set[LegId] = set()
+    leg = make_leg(waiting=waiting)
+    feed(leg, [rtp(0), rtp(1, marker=True), rtp(2, kind=13), rtp(3)])  # 2: comfort noise, not by the fast path
+    assert waiting == set()
+    feed(leg, [rtp(5)], start=T0 + 1.1)
+    assert waiting == {LegId(1)}
+    leg.inbound.handle_waiting(Seconds(T0 + 1.2))
+    assert waiting == set()
+    feed(leg, [rtp(6, bytes((7, 0, 0, 160)), kind=101)], start=T0 + 1.3)
+    assert waiting == {LegId(1)}
+    leg.inbound.handle_waiting(Seconds(T0 + 1.499))
+    assert waiting == {LegId(1)}
+    leg.inbound.handle_waiting(Seconds(T0 + 1.5))
+    assert waiting == set()

@@ -10,6 +10,7 @@ import pytest
 from trunkline.config import MediaSettings
 from trunkline.ids import LegId, RtpTime, Seconds, Ssrc
 from trunkline.media.events import SilenceDetected
+from trunkline.media.frames import BaseTap
 from trunkline.media.leg import Leg
 from trunkline.media.report import LegReport
 from trunkline.media.rtp import rtcp
@@ -674,3 +675,40 @@ def test_a_report_travels_as_plain_values(make_leg: MakeLeg) -> None:
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(report), type=LegReport) == report
     assert {type(value) for value in asdict(report).values()} <= {int, float, str, bool}
     assert (report.local_port, report.duration_ms, report.last_packet_ms) == (20000, 1000.0, -1.0)
+
+
+class HeldUp(BaseTap):
+    """Notes delays of the clock."""
+
+    def __init__(self, *, plays: bool) -> None:
+        self.plays = plays
+        self.delays: list[tuple[int, int, int]] = []
+
+    def held_up(self, at: int, skipped: int, late: int) -> None:
+        self.delays.append((at, skipped, late))
+
+
+def test_who_plays_learns_of_a_delay_of_the_clock(make_leg: MakeLeg) -> None:
+    leg = make_leg()
+    plays, listens = HeldUp(plays=True), HeldUp(plays=False)
+    leg.attach(plays)
+    leg.attach(listens)
+    leg.next_packet()
+    leg.held_up(40, 20)
+    assert (plays.delays, listens.delays) == ([(20, 40, 20)], [])
+    assert leg.report(Seconds(101)).skipped_ms == 40
+    leg.held_up(0, 60)
+    assert plays.delays[1:] == [(60, 0, 60)]
+
+
+def test_a_change_of_a_codec_or_the_packet_time_is_announced(
+    make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams
+) -> None:
+    leg, tap = make_leg(), make_tap()
+    leg.attach(tap)
+    for changed in (replace(params, remote=Endpoint("127.0.0.1", 19)), replace(params, direction=Direction.RECVONLY)):
+        leg.update(changed, Seconds(101))
+    assert tap.changes == [("PCMU", 20)]
+    leg.update(replace(params, ptime=30), Seconds(102))
+    leg.update(replace(params, codec="PCMA", payload_type=8), Seconds(103))
+    assert tap.changes == [("PCMU", 20), ("PCMU", 30), ("PCMA", 20)]

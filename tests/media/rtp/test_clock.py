@@ -506,3 +506,12 @@ def test_another_clock_rate_restarts_the_clock() -> None:
     assert clock.advance(5, 960, 0, 0, 200) == 960
     assert not clock.ahead
     assert clock.advance(960 + 48 * 60, 960, 0, 0, 201) == 960
+
+
+def test_confirmed_pauses_take_doubts_back_but_give_no_credit() -> None:
+    clock = Clock(8)
+    assert clock.advance(0, 160, 0, 0, 0) == 160
+    for frame in range(1, 8):
+        assert clock.advance(160 + 800, 160, 0, 800, frame) == 960
+    doubted = [clock.advance(160 + 400, 160, 0, 0, frame) for frame in range(8, 12)]
+    assert doubted == [560, 560, 560, 160], "three short pauses that no arrival confirms are believed"

@@ -383,3 +383,10 @@ def test_unpaired_keys_are_bounded() -> None:
     for n in range(5 * UNPAIRED_LIMIT):
         receiver.signalled("5", Seconds(10 + n * 0.001))
     assert len(receiver._unpaired) == UNPAIRED_LIMIT
+
+
+def test_a_duration_that_overflows_in_one_packet_goes_on_with_the_press() -> None:
+    held = [Sent(3, 8000, duration, n, 10 + n * 0.02) for n, duration in enumerate((160, 0xF000, 64))]
+    assert digits_of([*held, Sent(3, 8000, 224, 3, 10.06, end=True)]) == "3"
+    short = [Sent(3, 8000, duration, n, 10 + n * 0.02) for n, duration in enumerate((160, 0xEFFF, 64))]
+    assert digits_of([*short, Sent(3, 8000, 224, 3, 10.06, end=True)]) == "33"

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.ids import PayloadType, RtpTime, Seconds, Ssrc
+from trunkline.media.rtp.jitter import MAX_MISORDER
 from trunkline.media.rtp.packet import HEADER_LENGTH, RtpPacket, build
 from trunkline.media.rtp.source import Address, Source, SourceDecision, address_of
 from trunkline.sdp.values import Endpoint
@@ -795,3 +796,18 @@ def test_unusable_addresses_are_no_destination() -> None:
     assert address_of(Endpoint("192.0.2.1", 0)) is None
     assert address_of(Endpoint("media.example.com", 4000)) is None
     assert address_of(Endpoint("2001:DB8:0::1", 4000)) == ("2001:db8::1", 4000)
+
+
+def test_a_stream_of_zeros_is_on_trial_like_any_other() -> None:
+    peer = Peer()
+    for n in range(IN_SEQUENCE):
+        peer.send_packet(NATTED, n / 50, rtp(b"", n, 0, 0))
+    assert peer.wait(GRACE)
+
+
+@pytest.mark.parametrize(("behind", "late"), [(MAX_MISORDER, True), (MAX_MISORDER + 1, False)])
+def test_only_a_packet_far_behind_starts_another_row(behind: int, late: bool) -> None:
+    peer = Peer()
+    for sequence in (1000, 1001, 1002, 1002 - behind, 1003):
+        peer.send_packet(NATTED, 0, rtp(b"", sequence, sequence * 160, 1))
+    assert peer.wait(GRACE) is late
