@@ -1,7 +1,7 @@
 """The OpenAPI document, and the API held to it."""
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -20,6 +20,7 @@ from trunkline import __version__
 from trunkline.api import openapi
 from trunkline.api.app import ApiApplication
 from trunkline.api.auth import OPERATOR
+from trunkline.api.console_pages import POLICY
 from trunkline.api.operation import Operation
 from trunkline.faces.telnyx.fields.streams import START_FIELDS
 from trunkline.faces.telnyx.rest import REST
@@ -42,6 +43,12 @@ def test_the_document_says_what_it_is_and_how_to_authenticate() -> None:
     paths: Any = document.pop("paths")
     assert set(paths) == {operation.path for operation in REST.operations}
     components: Any = document.pop("components")
+    assert [tag["name"] for tag in cast(list[dict[str, str]], document.pop("tags"))][:2] == [
+        "Streams",
+        "Calls and recordings",
+    ]
+    webhooks: Any = document.pop("webhooks")
+    assert list(webhooks) == [webhook.name for webhook in REST.webhooks]
     assert document == {"openapi": "3.1.0", "servers": [{"url": "/"}], "security": [{"bearerAuth": []}]}
     assert (info["title"], info["version"]) == ("Trunkline", __version__)
     assert "x-stainless-retry-count" in info["description"]
@@ -54,6 +61,7 @@ def test_an_operation_is_described_whole() -> None:
     path = "/v2/texml/Accounts/{account_sid}/Calls/{call_sid}/Streams.json"
     listed = paths[path]["get"]
     assert listed["operationId"] == "ListTeXMLCallStreams"
+    assert listed["tags"] == ["Streams"]
     assert listed["summary"] == "List a call's streams, oldest first."
     assert [(one["name"], one["in"], one.get("required"), one["schema"]["type"]) for one in listed["parameters"]] == [
         ("account_sid", "path", True, "string"),
@@ -105,11 +113,35 @@ def test_every_error_is_described_as_it_looks_on_the_wire(start: dict[str, Any])
     assert [example["value"] for example in missing.values()] == [{"errors": [{"detail": "Resource not found"}]}]
 
 
+def test_a_webhook_is_described_for_both_methods() -> None:
+    webhooks: Any = openapi.document(REST)["webhooks"]
+    failed = webhooks["StreamFailed"]
+    assert (failed["post"]["operationId"], failed["get"]["operationId"]) == ("StreamFailed", "StreamFailedByGet")
+    assert failed["post"]["security"] == []
+    (content,) = failed["post"]["requestBody"]["content"].items()
+    assert content[0] == "application/x-www-form-urlencoded"
+    assert content[1]["schema"]["additionalProperties"] is False
+    assert [one["name"] for one in failed["post"]["parameters"]] == [
+        "telnyx-timestamp",
+        "telnyx-signature-ed25519",
+        "webhook-id",
+    ]
+    query = {one["name"]: one["required"] for one in failed["get"]["parameters"] if one["in"] == "query"}
+    assert query == dict.fromkeys(content[1]["schema"]["properties"], True)
+    document = webhooks["Document"]["post"]
+    assert "webhook-id" not in [one["name"] for one in document["parameters"]]
+    assert "application/xml" in document["responses"]["2XX"]["content"]
+    assert "content" not in failed["post"]["responses"]["2XX"]
+    completed = {one["name"]: one.get("required") for one in webhooks["CallCompleted"]["get"]["parameters"]}
+    assert (completed["AnsweredTime"], completed["EndTime"]) == (False, True)
+
+
 async def test_the_document_and_its_page_are_served_without_a_key(anonymous: httpx.AsyncClient) -> None:
     document = await anonymous.get("/openapi.json")
     assert document.json() == json.loads(json.dumps(openapi.document(REST)))
     page = await anonymous.get("/docs")
     assert page.headers["content-type"].startswith("text/html")
+    assert page.headers["content-security-policy"] == POLICY
     for operation in REST.operations:
         assert operation.path in page.text
 

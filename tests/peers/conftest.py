@@ -16,6 +16,7 @@ from telnyx import AsyncTelnyx
 from peers.baresip import Namespace, make_namespace, remove_namespace
 from peers.harness import RecordingApp, new_server, running
 from peers.sipp import SippRun
+from sent import check_requests
 from trunkline.demo.audio import speech
 from trunkline.demo.callbacks import CallbackReceiver
 from trunkline.demo.caller import DemoCaller
@@ -60,9 +61,10 @@ async def app() -> AsyncIterator[RecordingApp]:
 
 @pytest.fixture
 async def callbacks() -> AsyncIterator[CallbackReceiver]:
-    """A receiver of status callbacks."""
+    """A receiver of status callbacks; all that it got must be what the OpenAPI document describes."""
     async with CallbackReceiver() as receiver:
         yield receiver
+    check_requests(receiver.received)
 
 
 @pytest.fixture

@@ -255,3 +255,29 @@ async def test_a_used_link_is_explained(watched: Watched, serving: ServerProcess
     await watched.go(f"#token={token}")
     await expect(watched.page.get_by_role("alert").first).to_contain_text("This link was used", timeout=SLOW)
     watched.faults.clear()  # the browser says that there was a 401
+
+
+async def test_the_api_page_has_contents_and_a_search(watched: Watched) -> None:
+    page = watched.page
+    await watched.go("docs")
+    contents = page.get_by_role("navigation", name="Contents")
+    await expect(contents.locator("a[href='#StartTeXMLCallStreaming']")).to_be_visible()
+    await watched.shot("docs")
+    await page.keyboard.press("/")
+    await page.keyboard.type("bidirectional_media_format sample_rate")
+    await expect(page.locator(".entry:visible")).to_have_count(1)
+    await expect(page.locator("#startToApp")).to_be_visible()
+    await expect(page.get_by_role("status")).to_have_text(re.compile(r"^1 of \d+$"))
+    await page.evaluate("location.hash = 'webhook-StreamFailed'")
+    await expect(page.locator("#webhook-StreamFailed")).to_be_in_viewport()
+    await page.keyboard.press("/")
+    await page.keyboard.type("xyzzy")
+    await expect(page.get_by_role("status")).to_have_text("nothing found")
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#StartTeXMLCallStreaming")).to_be_visible()
+    await page.set_viewport_size({"width": 390, "height": 844})
+    await expect(contents.get_by_role("link").first).to_be_hidden()
+    await contents.get_by_text("Contents").click()
+    await contents.get_by_role("link", name="RecordingCompleted").click()
+    await expect(page.locator("#webhook-RecordingCompleted")).to_be_in_viewport()
+    await expect(contents.get_by_role("link").first).to_be_hidden()

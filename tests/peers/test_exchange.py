@@ -36,6 +36,7 @@ from peers.sipp import (
     sdp,
     waits,
 )
+from sent import check_requests
 from trunkline.demo.audio import RATE, dominant_frequency, find_tones, tone
 from trunkline.demo.caller import PCMU
 from trunkline.demo.server import ServerProcess, free_ports
@@ -162,6 +163,7 @@ async def exchange(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ex
         client = AsyncTelnyx(api_key=server.api_key, base_url=server.base_url, max_retries=0)
         await stack.enter_async_context(client)
         yield Exchange(server, space, client, web, carrier, directory)
+        check_requests(web.received)
 
 
 def whistled(socket: Socket, track: str, hertz: float, frames: int = 25) -> bool:

@@ -19,6 +19,7 @@ from telnyx import AsyncTelnyx
 from peers import sipp as steps
 from peers.harness import RtpEndpoint, happens, listed_calls, new_server, running
 from peers.sipp import SippRun
+from sent import check_requests
 from trunkline.demo.audio import split, tone
 from trunkline.demo.server import ServerProcess
 from webapp import Answer, WebApp, texml
@@ -30,6 +31,7 @@ pytestmark = pytest.mark.peer
 async def web() -> AsyncIterator[WebApp]:
     async with WebApp() as web:
         yield web
+    check_requests(web.received)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from telnyx import AsyncTelnyx
 from peers import sipp as steps
 from peers.harness import RecordingApp, RtpEndpoint, happens, listed_calls, new_server, running
 from peers.sipp import SippRun
+from sent import check_requests
 from trunkline.demo.audio import find_tones, level, speech, tone
 from trunkline.demo.server import ServerProcess, free_ports
 from webapp import Answer, WebApp, texml
@@ -33,6 +34,7 @@ def web_port() -> int:
 async def web(web_port: int) -> AsyncIterator[WebApp]:
     async with WebApp(web_port) as web:
         yield web
+    check_requests(web.received)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

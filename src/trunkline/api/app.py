@@ -237,7 +237,7 @@ def _operators_routes(face: RestFace, metrics: Callable[[], bytes], gate: "Gate 
         return JSONResponse(document)
 
     async def docs(_request: Request) -> Response:
-        return HTMLResponse(page)
+        return HTMLResponse(page, headers=console_pages.HEADERS)
 
     async def websocket(_request: Request) -> Response:
         return JSONResponse(face.asyncapi)

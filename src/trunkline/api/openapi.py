@@ -3,9 +3,11 @@
 `app.py` registers the same rows, so that what is described and what is served cannot drift apart. The fields come from
 the tables that read them, the errors from the code that writes them."""
 
+from collections.abc import Mapping
+
 from trunkline import __version__, errors
 from trunkline.api import bodies, problems
-from trunkline.api.operation import NUMBER, TEXT, Operation, RestFace, Schema
+from trunkline.api.operation import NUMBER, TEXT, Operation, RestFace, Schema, Webhook
 
 ALWAYS: tuple[errors.ApiError, ...] = (
     errors.AuthenticationFailed(),
@@ -31,11 +33,51 @@ def document(face: RestFace) -> dict[str, object]:
         },
         "servers": [{"url": "/"}],
         "security": [{"bearerAuth": []}],
+        "tags": [{"name": name} for name in dict.fromkeys(face.groups.values())],
         "paths": paths,
+        "webhooks": {webhook.name: _webhook(webhook) for webhook in face.webhooks},
         "components": {
             "schemas": face.schemas,
             "securitySchemes": {"bearerAuth": {"type": "http", "scheme": "bearer"}},
         },
+    }
+
+
+_SENT: Mapping[str, str] = {
+    "telnyx-timestamp": "Unix seconds of this attempt.",
+    "telnyx-signature-ed25519": "base64 of the Ed25519 signature of the timestamp, a `|` and the raw body.",
+}
+_SENT_ID: Mapping[str, str] = {"webhook-id": "A UUID, the same for every attempt of one callback."}
+
+
+def _webhook(webhook: Webhook) -> dict[str, object]:
+    """One request, by both methods: `POST` with the fields as a form, `GET` with them in the query."""
+    headers = {**_SENT, **({} if webhook.answer else _SENT_ID)}
+    sent: list[dict[str, object]] = [
+        {"name": name, "in": "header", "schema": TEXT, "description": text} for name, text in headers.items()
+    ]
+    query: list[dict[str, object]] = [
+        {"name": name, "in": "query", "required": name not in webhook.optional, "schema": schema}
+        for name, schema in webhook.fields.items()
+    ]
+    content = {bodies.FORM: {"schema": webhook.schema, "example": webhook.example}}
+    described = {"summary": webhook.summary, "security": [], "responses": _taken(webhook)}
+    return {
+        "post": {
+            "operationId": webhook.name,
+            **described,
+            "parameters": sent,
+            "requestBody": {"required": True, "content": content},
+        },
+        "get": {"operationId": f"{webhook.name}ByGet", **described, "parameters": sent + query},
+    }
+
+
+def _taken(webhook: Webhook) -> dict[str, object]:
+    if webhook.answer is None:
+        return {"2XX": {"description": "Delivered. The body is ignored; after 408, 429, 5xx it is sent again."}}
+    return {
+        "2XX": {"description": "TeXML.", "content": {"application/xml": {"schema": TEXT, "example": webhook.answer}}}
     }
 
 
@@ -50,6 +92,7 @@ def _describe(operation: Operation, face: RestFace) -> dict[str, object]:
     described: dict[str, object] = {
         "operationId": operation.id,
         "summary": operation.summary,
+        "tags": [face.groups[operation.id]],
         "parameters": parameters,
         "responses": answer | _refusals(operation, face),
     }

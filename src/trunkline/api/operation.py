@@ -132,6 +132,33 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
+class Webhook:
+    """A request that the server sends to a customer's, as a form or in the query."""
+
+    name: str
+    """Of the OpenAPI document."""
+    summary: str
+    fields: Mapping[str, Schema]
+    """In the order in which they are sent."""
+    example: Mapping[str, str]
+    optional: tuple[str, ...] = ()
+    """Fields that are not in every such request."""
+    more: Mapping[str, Schema] = field(default_factory=dict)
+    """Further fields, by patterns of their names."""
+    answer: str | None = None
+    """An example of the XML that is asked for; None where the body of the answer is ignored."""
+
+    @property
+    def schema(self) -> Schema:
+        """Of the form, which has no other fields."""
+        required = [name for name in self.fields if name not in self.optional]
+        schema: dict[str, object] = {"type": "object", "properties": self.fields, "required": required}
+        if self.more:
+            schema["patternProperties"] = self.more
+        return {**schema, "additionalProperties": False}
+
+
+@dataclass(frozen=True, slots=True)
 class RestFace:
     """The REST of one face: its operations, and how it refuses."""
 
@@ -151,6 +178,10 @@ class RestFace:
     """The name of the schema of a refusal."""
     asyncapi: Mapping[str, object]
     """The AsyncAPI document of its WebSocket."""
+    webhooks: tuple[Webhook, ...]
+    """The requests that customers' servers get."""
+    groups: Mapping[str, str]
+    """By the id of an operation: the heading that it stands under."""
 
 
 def record(members: Mapping[str, Schema], *, more: bool = True) -> Schema:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from trunkline.api.operation import TEXT, RestFace, Schema, record
+from trunkline.api.operation import TEXT, Operation, RestFace, Schema, record
 from trunkline.faces.telnyx import asyncapi, errors
 from trunkline.faces.telnyx.operations import (
     accounts,
@@ -15,19 +15,20 @@ from trunkline.faces.telnyx.operations import (
     signing,
     streams,
 )
+from trunkline.faces.telnyx.webhooks import WEBHOOKS
 
-OPERATIONS = (
-    *streams.OPERATIONS,
-    *calls.OPERATIONS,
-    *applications.OPERATIONS,
-    *captures.OPERATIONS,
-    *console.OPERATIONS,
-    *erasure.OPERATIONS,
-    *events.OPERATIONS,
-    *accounts.OPERATIONS,
-    *signing.OPERATIONS,
-)
-
+_GROUPS: Mapping[str, tuple[Operation, ...]] = {
+    "Streams": streams.OPERATIONS,
+    "Calls and recordings": calls.OPERATIONS,
+    "Applications": applications.OPERATIONS,
+    "Captures": captures.OPERATIONS,
+    "Console": console.OPERATIONS,
+    "Erasure": erasure.OPERATIONS,
+    "Events": events.OPERATIONS,
+    "Accounts and keys": accounts.OPERATIONS,
+    "Key of callbacks": signing.OPERATIONS,
+}
+OPERATIONS = tuple(operation for group in _GROUPS.values() for operation in group)
 
 _SCHEMAS: Mapping[str, Schema] = {
     **streams.SCHEMAS,
@@ -77,4 +78,6 @@ REST = RestFace(
     error_response=errors.response,
     error_schema=errors.schema,
     asyncapi=asyncapi.document(),
+    webhooks=WEBHOOKS,
+    groups={operation.id: name for name, group in _GROUPS.items() for operation in group},
 )
