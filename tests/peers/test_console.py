@@ -1,10 +1,14 @@
 """The console in a real browser, with a file as the microphone: a bot is talked to, heard and interrupted."""
 
+import asyncio
+import json
 import os
 import re
 import shutil
+import subprocess
 import wave
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from peers.harness import RecordingApp, happens, new_server, running
+from trunkline.demo.callbacks import CallbackReceiver
 from trunkline.demo.server import ServerProcess
 from trunkline.media.codecs import CODECS
 
@@ -50,7 +55,15 @@ async def bot() -> AsyncIterator[RecordingApp]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def serving(tmp_path_factory: pytest.TempPathFactory, bot: RecordingApp) -> AsyncIterator[ServerProcess]:
-    async with running(new_server(tmp_path_factory.mktemp("server"), stream=bot.url)) as server:
+    numbers = [
+        {"pattern": "+15550001", "application": "bot"},
+        {"pattern": "+15550002", "texml": '<Response><Answer/><Pause length="180"/></Response>'},
+    ]
+    settings: dict[str, Any] = {
+        "applications": json.dumps([{"name": "bot", "stream": f"{bot.url}?application=bot"}]),
+        "numbers": json.dumps(numbers),
+    }
+    async with running(new_server(tmp_path_factory.mktemp("server"), stream=bot.url, **settings)) as server:
         yield server
 
 
@@ -166,7 +179,7 @@ async def test_a_bot_is_talked_to_heard_and_interrupted(
     await page.get_by_label("Number or SIP user to call").fill("+13125550123")
     await phone(page).get_by_role("button", name="Call", exact=True).click()
     await expect(phone(page)).to_contain_text("speak now", timeout=SLOW)
-    await happens(bot.watch, "a stream starts", lambda: len(bot.sockets) > begun and bot.sockets[-1].started)
+    await happens(bot.watch, "a stream starts", lambda: has_begun(bot, begun))
     stream = bot.sockets[-1]
 
     def is_talked_to() -> bool:
@@ -210,6 +223,109 @@ async def test_a_bot_is_talked_to_heard_and_interrupted(
     await happens(bot.watch, "the stream stops", lambda: bool(stream.all("stop")))
     await expect(page.locator("main")).to_contain_text("completed", timeout=SLOW)
     await expect(page.get_by_role("button", name="Listen in")).to_be_disabled()
+
+
+async def opened(watched: Watched, serving: ServerProcess, page_of: str) -> Page:
+    """Logged in by a link, on one of the pages."""
+    await watched.go(f"#token={await token_of(serving)}")
+    await expect(watched.page.get_by_role("status").first).to_have_text("live", timeout=SLOW)
+    await watched.page.get_by_role("navigation", name="Lists").get_by_role("link", name=page_of).click()
+    return watched.page
+
+
+def has_begun(bot: RecordingApp, before: int) -> bool:
+    """A stream more than before."""
+    return len(bot.sockets) > before and bot.sockets[-1].started
+
+
+def has_stopped(bot: RecordingApp) -> bool:
+    return bool(bot.sockets[-1].all("stop"))
+
+
+STATES = ("stopped",) * 3
+"""Of the streams that two lines and the form have started, newest first."""
+
+
+async def same_by_lines(page: Page, serving: ServerProcess, bot: RecordingApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines beside the form start streams as the form does."""
+    curl = await page.get_by_label("The same with curl").text_content()
+    python = compile(str(await page.get_by_label("The same with the Python SDK").text_content()), "python", "exec")
+    monkeypatch.setenv("TRUNKLINE_API_KEY", serving.api_key)
+    command = ["sh", "-c", f"{curl} --fail --silent"]
+    for run in (partial(subprocess.run, command, check=True, stdout=subprocess.DEVNULL), partial(exec, python, {})):
+        begun = len(bot.sockets)
+        await asyncio.to_thread(run)
+        await happens(bot.watch, "a stream starts", partial(has_begun, bot, begun))
+        assert bot.sockets[-1].path == "/app?who=form"
+        await page.get_by_role("button", name="Stop", exact=True).click()
+        await happens(bot.watch, "it stops", partial(has_stopped, bot))
+    headers = {"authorization": f"Bearer {serving.api_key}"}
+    async with httpx.AsyncClient(base_url=serving.base_url, trust_env=False, verify=False, headers=headers) as client:
+        found = (await client.get("/trunkline/streams", params={"Name": "it's a tap"})).json()["streams"]
+    assert [(one["track"], one["status"]) for one in found] == [("inbound_track", status) for status in STATES]
+
+
+async def test_streams_are_started_paused_and_stopped_and_callbacks_sent_again(
+    watched: Watched, serving: ServerProcess, bot: RecordingApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = await opened(watched, serving, "Numbers")
+    await page.get_by_role("row", name="+15550002").get_by_role("button", name="Call it").click()
+    await phone(page).get_by_role("link", name="Look at it").click(timeout=SLOW)
+    await page.get_by_text("Start a stream…").click()
+    async with CallbackReceiver() as receiver:
+        form = page.get_by_role("region", name="Streams", exact=True)
+        await form.get_by_label("WebSocket URL").fill(f"{bot.url}?who=form")
+        await form.get_by_label("in the codec").select_option("PCMA")
+        await form.get_by_label("The bot sends").select_option("rtp")
+        await form.get_by_label("Status callback").fill(receiver.url)
+        await form.get_by_label("Name", exact=True).fill("it's a tap")
+        begun = len(bot.sockets)
+        await form.get_by_role("button", name="Start a stream").click()
+        await happens(bot.watch, "the stream starts", lambda: has_begun(bot, begun))
+        await expect(form).to_contain_text("it's a tap", timeout=SLOW)
+        stream = bot.sockets[-1]
+        await page.get_by_text("The same with curl and the SDK").click()
+        await watched.shot("call-form")
+        for name, state in (("Pause", "paused"), ("Resume", "in-progress"), ("Stop", "stopped")):
+            await form.get_by_role("button", name=name, exact=True).click()
+            await expect(form.locator(".chip").first).to_have_text(state, timeout=SLOW)
+        await happens(bot.watch, "it stops", lambda: bool(stream.all("stop")))
+        await same_by_lines(page, serving, bot, monkeypatch)
+        await phone(page).get_by_role("button", name="Hang up").click()
+        await page.get_by_role("navigation", name="Lists").get_by_role("link", name="Callbacks").click()
+        row = page.get_by_role("row").filter(has_text="stream-started").first
+        await expect(row).to_contain_text("delivered", timeout=SLOW)
+
+        def started() -> int:
+            return sum(one.fields["StreamEvent"] == "stream-started" for one in receiver.received)
+
+        await happens(receiver.watch, "each stream's callback comes", lambda: started() == 3)
+        await row.get_by_role("button", name="Redeliver").click()
+        await expect(page.locator("#notes")).to_contain_text("It is sent again", timeout=SLOW)
+        await happens(receiver.watch, "one comes again", lambda: started() == 4)
+        await watched.shot("callbacks")
+
+
+async def test_an_application_is_called_and_its_stream_found(
+    watched: Watched, serving: ServerProcess, bot: RecordingApp
+) -> None:
+    page = await opened(watched, serving, "Applications")
+    await watched.shot("applications")
+    begun = len(bot.sockets)
+    await page.get_by_role("row", name="bot").get_by_role("button", name="Call it").click()
+    await happens(bot.watch, "the stream starts", lambda: has_begun(bot, begun))
+    assert bot.sockets[-1].path == "/app?application=bot"
+    call = bot.sockets[-1].all("start")[0]["start"]["call_control_id"]
+    await page.get_by_role("navigation", name="Lists").get_by_role("link", name="Streams").click()
+    await page.get_by_label("Call sid").fill(call)
+    await page.keyboard.press("Enter")
+    await expect(page.locator("tbody tr")).to_have_count(1, timeout=SLOW)
+    await expect(page.locator("tbody tr")).to_contain_text("in-progress")
+    await page.get_by_label("Status").select_option("stopped")
+    await expect(page.locator("main")).to_contain_text("No such stream.", timeout=SLOW)
+    await phone(page).get_by_role("button", name="Hang up").click()
+    await expect(page.locator("tbody tr")).to_have_count(1, timeout=SLOW)
+    await watched.shot("streams")
 
 
 async def test_one_who_is_not_logged_in_lands_and_logs_in_with_a_key(watched: Watched, serving: ServerProcess) -> None:

@@ -108,9 +108,10 @@ export class CallPage {
     this.#streamList.replaceChildren(...(this.#streams.length ? this.#streams : [null]).map((stream) => stream === null
       ? h("p", { class: "dim" }, "No stream yet.")
       : h("div", { class: "row" }, chip(stream.status), h("strong", { class: "break" }, stream.name ?? stream.sid.slice(0, 8)), h("span", { class: "dim grow break" }, `${stream.track} ${stream.ended_reason ?? ""}`),
-        stream.status === "in-progress" && action("Pause", change(stream, "paused")),
-        stream.status === "paused" && action("Resume", change(stream, "in-progress")),
-        ["in-progress", "paused"].includes(stream.status) && action("Stop", change(stream, "stopped"), "danger"))));
+        h("span", { class: "row" },
+          stream.status === "in-progress" && action("Pause", change(stream, "paused")),
+          stream.status === "paused" && action("Resume", change(stream, "in-progress")),
+          ["in-progress", "paused"].includes(stream.status) && action("Stop", change(stream, "stopped"), "danger")))));
   }
 
   #of(...names) { return this.#events.of(this.#sid).events.filter((one) => names.some((name) => one.event.startsWith(name))); }

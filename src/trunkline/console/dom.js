@@ -41,9 +41,9 @@ export function table(caption, columns, rows, empty) {
   ));
 }
 
-/** A message at the corner, for some seconds. */
-export function note(text) {
-  const shown = h("div", { class: "note" }, text);
+/** A message at the corner, for some seconds: of something that failed, or `good`. */
+export function note(text, good = false) {
+  const shown = h("div", { class: good ? "note good" : "note" }, text);
   document.getElementById("notes").append(shown);
   setTimeout(() => shown.remove(), 8000);
 }

@@ -28,6 +28,8 @@ function live(content, title, load, events, names = []) {
   return { refresh, head, close() { closed = true; clearTimeout(due); events.removeEventListener("event", heard); } };
 }
 
+const callIt = (to) => h("button", { type: "button", class: "quiet", onclick: () => document.querySelector("browser-phone")?.call(to) }, "Call it");
+
 /** The pages of a list: `query` of the present one, `turns` to the others, `first` after a change of the filter. */
 function paging(refresh) {
   let number = 0;
@@ -114,7 +116,7 @@ export function callbacks(content, events) {
       ["Tries", (one) => one.tries, "num"],
       ["", (one) => action("Redeliver", async () => {
         await ask("POST", `/v2/trunkline/callbacks/${encodeURIComponent(one.id)}/redeliver`, {});
-        note("It is sent again, with a webhook-id of its own.");
+        note("It is sent again, with a webhook-id of its own.", true);
         page.refresh();
       })],
     ], found.callbacks, "No callback is kept. Give a stream or an application a StatusCallback."), pages.turns(found)];
@@ -130,7 +132,7 @@ export function applications(content, events) {
       ["Sid", (one) => one.id],
       ["TeXML from", (one) => one.voice_url ?? one.stream ?? "", "break"],
       ["State", (one) => chip(one.active ? "active" : "not active")],
-      ["", (one) => h("button", { type: "button", class: "quiet", onclick: () => document.querySelector("browser-phone")?.call(`app-${one.id}`) }, "Call it")],
+      ["", (one) => callIt(`app-${one.id}`)],
     ], found.data, "No TeXML application. Make one by POST /v2/texml_applications, or in the settings.");
   }, events);
 }
@@ -141,6 +143,7 @@ export function numbers(content, events) {
   return live(content, "Numbers", async () => table("Numbers", [
     ["Pattern", (one) => h("code", {}, one.pattern)],
     ["Runs", (one) => one.runs, "break"],
+    ["", (one) => (/^[A-Za-z0-9+_-]+$/.test(one.pattern) ? callIt(one.pattern) : "")],
   ], (await routes()).numbers, "No number of its own: every call is answered, and waits for what the API does with it, or runs the setting stream."), events);
 }
 

@@ -24,7 +24,7 @@ export function streamForm(sid, done) {
     const body = given();
     curl.textContent = [`curl ${location.origin}${callPath(sid, "/Streams.json")}`, '-H "Authorization: Bearer $TRUNKLINE_API_KEY"',
       ...Object.entries(body).map(([name, value]) => `--data-urlencode ${shell(`${name}=${value}`)}`)].join(" \\\n  ");
-    python.textContent = `from telnyx import Telnyx\n\nclient = Telnyx(api_key=os.environ["TRUNKLINE_API_KEY"], base_url="${location.origin}/v2")\n`
+    python.textContent = `import os\n\nfrom telnyx import Telnyx\n\nclient = Telnyx(api_key=os.environ["TRUNKLINE_API_KEY"], base_url="${location.origin}/v2")\n`
       + `client.texml.accounts.calls.streams_json(\n    "${sid}",\n    account_sid="${session.account}",\n`
       + Object.entries(body).map(([name, value]) => `    ${snake(name)}=${JSON.stringify(value)},\n`).join("") + ")";
   };
