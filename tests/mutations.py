@@ -58,6 +58,12 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ): "nothing looks at it before the first frame, which sets it",
     ("media/inbound.py", 'self.codec = ""', 'self.codec = "XX"'): "`configure` sets it, before anything looks at it",
     ("media/srtp.py", _KIND, _KIND.replace("if inbound", "if (not (inbound))")): _SRTP_DIRECTION,
+    (
+        "streaming/upgrade.py",
+        "new = max(0, len(self._came) + 1 - _LONGEST_END)",
+        "new = max(0, (len(self._came) - 1) - _LONGEST_END)",
+    ): "two bytes more are searched again",
+    ("streaming/files.py", "file.size = 0", "pass"): "a decoder answers once, and not what was cancelled",
     ("streaming/playback.py", "break", "continue"): "`_front` has what it wants, and takes no byte of further chunks",
     ("media/rtp/presses.py", "return 1", "return 2"): _LATER,
     (

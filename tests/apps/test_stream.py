@@ -1,5 +1,7 @@
 """What a stream to a bot is asked to be."""
 
+from functools import partial
+
 import pytest
 
 from mp3files import mp3
@@ -34,7 +36,7 @@ def test_a_file_is_answered_with_its_audio_or_that_it_is_too_long() -> None:
     answers: list[bytes | Refusal] = []
     decoder = InlineDecoder(lambda _, result: answers.append(result))
     for room in (20_000, 100):
-        assert decoder.decode(mp3(seconds=0.5), "PCMU", room, lambda _: None) == 1
+        decoder.decode(mp3(seconds=0.5), "PCMU", room, lambda _: None)
     decoder.decode(b"no mp3", "PCMU", 100, lambda _: None)
     audio, too_long, no_audio = answers
     assert isinstance(audio, bytes)
@@ -56,3 +58,20 @@ def test_the_names_of_a_call_that_there_is_not_are_those_of_the_documentation() 
     params = asked.params()
     assert (params.auth_token, params.track, params.mode) == ("t", Track.BOTH, BidirectionalMode.RTP)
     assert (params.bidirectional_codec, params.bidirectional_sampling_rate) == ("PCMU", 8000)
+
+
+def test_a_file_that_was_cancelled_is_not_answered_and_others_are_once() -> None:
+    later: list[tuple[Answer, bytes | Refusal]] = []
+    answered: list[int] = []
+
+    def note(number: int, _: bytes | Refusal) -> None:
+        answered.append(number)
+
+    decoder = InlineDecoder(lambda answer, result: later.append((answer, result)))
+    jobs = [decoder.decode(b"no mp3", "PCMU", 100, partial(note, number)) for number in range(3)]
+    assert len(set(jobs)) == 3
+    assert isinstance(jobs[1], int)
+    decoder.cancel(jobs[1])
+    for answer, result in [*later, *later]:
+        answer(result)
+    assert answered == [0, 2]

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.media.codecs import CODECS
-from trunkline.streaming.opposite_leg import OppositeLegCopy, OppositeLegPlayer
+from trunkline.streaming.opposite_leg import OppositeLegCopy, OppositeLegPlayer, PlaybackRouter
+from trunkline.streaming.params import TargetLegs
+from trunkline.streaming.playback import Playback
 
 LIMIT_MS = 500
 
@@ -77,3 +79,20 @@ def test_a_player_of_the_opposite_leg_continues_the_stream_time() -> None:
     assert asked == [5030, 5060, 5090, 5360]
     assert changed == [("PCMA", 30)]
     assert held == [(5120, 240, 60)]
+
+
+def test_once_the_opposite_leg_is_gone_the_own_one_is_played_to() -> None:
+    playback = Playback("PCMU", prebuffer=0, limit=600, mark_limit=9)
+    router = PlaybackRouter(TargetLegs.OPPOSITE, playback)
+    router.own_leg_changed("PCMA", 30)
+    tap, drives = router.bridged(playback.next_frame, playback.held_up)
+    assert not drives
+    tap.leg_changed("PCMU", 20)
+    playback.put(bytes(160 * 3))
+    assert router.route(tap.next_frame(0), 0) == bytes(160)
+    router.parted()
+    frame = playback.next_frame(20)
+    assert frame is not None
+    assert len(frame) == 240
+    assert router.route(frame, 20) is None
+    assert router.undelivered_ms == 30

@@ -410,3 +410,32 @@ def test_promised_audio_finds_room_whatever_others_take() -> None:
     queue.clear()
     queue.put_promised(bytes(2 * BLOCK))
     assert queue.queued_ms == 2 * BLOCK // 8
+
+
+def test_after_a_clear_more_than_a_block_is_paid_again() -> None:
+    budget = Budget(3 * BLOCK_COST)
+    queue = Playback("PCMU", prebuffer=0, limit=600, mark_limit=9, budget=budget)
+    assert queue.put(bytes(3 * BLOCK))
+    queue.clear()
+    assert budget.held == BLOCK_COST
+    assert budget.take(BLOCK_COST)
+    assert queue.put(bytes(BLOCK))
+    assert not queue.put(bytes(BLOCK + 1))
+    assert queue.put(bytes(BLOCK))
+
+
+def test_less_than_a_block_is_no_room_beyond_the_limit() -> None:
+    queue = Playback("PCMU", prebuffer=0, limit=0.02, mark_limit=9)
+    assert [queue.put(bytes(size)) for size in (1, 159, 1)] == [True, True, False]
+    queue.clear()
+    assert [queue.put(bytes(size)) for size in (161, 160)] == [False, True]
+
+
+def test_counters_of_a_fresh_queue_are_zero_to_the_byte() -> None:
+    queue = Playback("PCMU", prebuffer=0, limit=600, mark_limit=9)
+    queue.put(bytes(7))
+    queue.clear()
+    assert (queue.cleared_ms, queue.played_ms, queue.discarded_ms, queue.underruns, queue.overruns) == (0, 0, 0, 0, 0)
+    queue.put(bytes(1))
+    queue.clear()
+    assert queue.cleared_ms == 1

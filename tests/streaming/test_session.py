@@ -291,3 +291,13 @@ def test_control_messages_take_memory_and_drop_the_oldest_when_there_is_none() -
     assert budget.held == CONTROL_COST + 10
     outbox.release()
     assert (budget.held, len(outbox)) == (0, 1)
+
+
+def test_frames_that_a_new_socket_gets_are_no_loss(identity: StreamIdentity) -> None:
+    session = make(identity, replay=1)
+    for number in range(10):
+        session.hold_inbound(ULAW, 500 + 20 * number, 0)
+    assert len(session.replay_messages()) == 10
+    for number in range(10, 100):
+        session.inbound(ULAW, 500 + 20 * number, 0)
+    assert session.replay.dropped == 0

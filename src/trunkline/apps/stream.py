@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.media.audio.decoding import TooLong, UndecodableFile, decode
@@ -68,6 +69,9 @@ class InlineDecoder:
 
     def __init__(self, soon: Callable[[Answer, bytes | Refusal], object]) -> None:
         self._soon = soon
+        self._last = 0
+        self._waiting: set[int] = set()
+        """Jobs whose answer has not been given, and that were not cancelled."""
 
     def decode(self, data: bytes, codec: str, room: int, answer: Answer) -> int | Refusal:
         """See `FileDecoder`."""
@@ -82,8 +86,16 @@ class InlineDecoder:
             result = Refusal(Problem.INVALID_MEDIA, "media.payload is an mp3 file without audio")
         except TooLong:
             result = Refusal(Problem.RATE_LIMIT, "the file is too long")
-        self._soon(answer, result)
-        return 1
+        self._last += 1
+        self._waiting.add(self._last)
+        self._soon(partial(self._answer, self._last, answer), result)
+        return self._last
+
+    def _answer(self, job: int, answer: Answer, result: bytes | Refusal) -> None:
+        if job in self._waiting:
+            self._waiting.remove(job)
+            answer(result)
 
     def cancel(self, job: int) -> None:
-        """See `FileDecoder`; the answer comes all the same."""
+        """See `FileDecoder`."""
+        self._waiting.discard(job)
