@@ -52,6 +52,11 @@ _OLD_COUNTS = "counts before the window are refused before their bits are looked
 _LATER = "of another sequence: any number from 1 to REPEATED says that the packet was sent after the others"
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (
+        "control/captures.py",
+        'newline = file.read(end - begin).rfind(b"\\n")',
+        'newline = file.read((end + begin)).rfind(b"\\n")',
+    ): "reads again what is behind, where no line ends",
+    (
         "media/audio/recorder.py",
         "self._limit = inf",
         "pass",

@@ -553,6 +553,10 @@ def test_a_crash_is_reported_after_the_restart() -> None:
     record = lost_in_crash([call.view], call.live_streams, T0 + timedelta(minutes=1))
     assert [view.status for view in record.calls] == ["failed"]
     assert [event.kind for event in record.events] == ["stream-error"]
+    [stream] = record.streams
+    assert (stream.status, stream.ended_reason) == ("failed", "the server stopped without warning")
+    assert stream.updated_at == T0 + timedelta(minutes=1)
+    assert [event.stream for event in record.events] == [stream]
 
 
 # ── whatever happens ──

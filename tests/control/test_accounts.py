@@ -90,6 +90,9 @@ async def test_names_of_keys_are_unique_in_an_account_and_their_number_is_bounde
     assert refusal.value.pointer == "/name"
     for number in range(KEY_LIMIT - 1):
         await accounts.create_key(ACCOUNT, f"key {number}", "full", None)
+        if number == 0:
+            with pytest.raises(InvalidRequest, match=r"has a key of this name\."):
+                await accounts.create_key(ACCOUNT, "first", "full", None)
     with pytest.raises(InvalidRequest, match="may have 100 keys"):
         await accounts.create_key(ACCOUNT, "one more", "full", None)
     await accounts.create_key(OTHER_ACCOUNT, "one more", "full", None)

@@ -145,3 +145,16 @@ async def test_an_account_has_at_most_a_thousand(bench: Bench, service: Applicat
     with pytest.raises(InvalidRequest, match="may have 1000 applications"):
         await service.create(ACCOUNT, WANTED)
     assert (await service.create(OTHER_ACCOUNT, WANTED)).account_sid == OTHER_ACCOUNT
+
+
+@pytest.mark.parametrize("name", ["voice_url", "voice_fallback_url", "status_callback"])
+async def test_no_url_of_an_application_is_one_that_may_not_be_requested(
+    bench: Bench, service: ApplicationService, name: str
+) -> None:
+    made = await service.create(ACCOUNT, WANTED)
+    denied = {name: "http://169.254.169.254/"}
+    for refused in (service.create(ACCOUNT, {**WANTED, **denied}), service.update(ACCOUNT, made.sid, denied)):
+        with pytest.raises(InvalidRequest) as refusal:
+            await refused
+        assert refusal.value.pointer == f"/{name}"
+    assert await bench.store.applications() == [made]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trunkline.config import StreamSettings
-from trunkline.control.captures import Captures
+from trunkline.control.captures import HEAD_LIMIT, Captures
 from trunkline.errors import InvalidRequest, ResourceNotFound, Unavailable
 from trunkline.ids import AccountSid
 from trunkline.outbound.urls import WebSocketUrl
@@ -110,3 +110,15 @@ def test_to_capture_needs_the_operators_setting(captures: Captures) -> None:
         Captures(StreamSettings()).check(params)
     assert refused.value.pointer == "/Capture"
     Captures(StreamSettings()).check(StreamParams(WebSocketUrl.parse("ws://bot/"), capture=False))
+
+
+@pytest.mark.parametrize("torn", [HEAD_LIMIT - 1, HEAD_LIMIT, HEAD_LIMIT + 1, 2 * HEAD_LIMIT])
+async def test_a_torn_line_may_be_longer_than_what_is_read_at_once(
+    captures: Captures, tmp_path: Path, torn: int
+) -> None:
+    path = put(tmp_path, MINE, "torn", 1)
+    whole = path.stat().st_size
+    path.write_bytes(path.read_bytes() + b"x" * torn)
+    assert (await captures.capture(MINE, "torn")).size == whole
+    path.write_bytes(b"x" * torn)
+    assert (await captures.page(MINE, None, offset=0, limit=9)) == ([], False), "no line of it is whole"

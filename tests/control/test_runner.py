@@ -699,3 +699,13 @@ async def test_a_record_that_comes_too_late_refuses_the_call_once(
         await bench.recorded()
     assert bench.signalling.done[-1] is reject
     assert bench.runner.counters["not_recorded"] == 1
+
+
+async def test_a_recording_has_the_sid_that_its_file_is_called_by(bench: Bench) -> None:
+    entry = await bench.up()
+    sid = bench.runner.record(entry, 3, orders.RecordingOptions(channels=2), "StartCallRecordingAPI")
+    [(leg, order)] = bench.media.orders
+    assert isinstance(order, orders.StartRecording)
+    assert (leg, order.job, order.options.channels) == (entry.leg, 3, 2)
+    assert sid
+    assert sid in order.path

@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -23,6 +25,7 @@ from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest, Resourc
 from trunkline.ids import AccountSid, CallSid, LegId
 from trunkline.media.report import LegReport, LiveLegReport
 from trunkline.streaming.params import StreamReport
+from trunkline.webhooks.payloads import record_of
 from trunkline.workers import messages, reports
 
 FAREWELL = 0.2
@@ -351,3 +354,23 @@ async def test_captures_of_a_call_are_those_of_its_streams(make: Callable[..., B
     assert (await service.delete_capture(ACCOUNT, stream)).stream_sid == stream
     with pytest.raises(ResourceNotFound):
         await service.capture(ACCOUNT, stream)
+
+
+async def test_a_callback_is_redelivered_as_one_of_its_own(bench: Bench, service: CallService) -> None:
+    form = [("CallSid", "v3:1"), ("Empty", "")]
+    record = record_of(
+        "first", ("http://a/s", "POST"), form, datetime(2026, 3, 1, tzinfo=UTC), ACCOUNT, CallSid("v3:1")
+    )
+    assert record is not None
+    await bench.writer.submit(callbacks=[record])
+    again = await service.redeliver(ACCOUNT, "first")
+    views, _ = await service.callbacks(ACCOUNT, offset=0, limit=9)
+    assert [(view.sid, view.url, view.form) for view in views] == [
+        (again.sid, "http://a/s", again.form),
+        ("first", "http://a/s", again.form),
+    ]
+    assert (again.state, again.tries, again.last_status, again.finished_at) == ("pending", 0, None, None)
+    assert parse_qsl(again.form, keep_blank_values=True) == form
+    for account, sid in ((OTHER_ACCOUNT, "first"), (ACCOUNT, "unknown")):
+        with pytest.raises(ResourceNotFound):
+            await service.redeliver(account, sid)
