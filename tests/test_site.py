@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -34,12 +33,6 @@ def test_the_site_is_built_without_a_warning_and_has_plain_pages(tmp_path: Path)
         '<div class="highlight"><pre><span></span><code><span class="'
         in (tmp_path / "guide/examples/index.html").read_text()
     )
-
-
-def test_examples_of_settings_are_toml() -> None:
-    for page in (ROOT / "docs").rglob("*.md"):
-        for code in re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
-            tomllib.loads(code)
 
 
 async def test_the_quick_start_ends_with_the_echo_of_what_was_said(tmp_path: Path) -> None:
