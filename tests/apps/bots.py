@@ -123,7 +123,7 @@ async def one_socket(socket: ServerConnection) -> None:
 def from_readme() -> Bot:
     """The bot of README."""
     [code] = re.findall(r"```python\n# examples/echo_bot\.py\n(.*?)```", README.read_text(), re.DOTALL)
-    names: dict[str, Any] = {"print": lambda *_: None}
+    names: dict[str, Any] = {"print": lambda *_, **__: None}
     exec(code.partition("async def main")[0], names)
     bot: Bot = names["bot"]
     return bot
