@@ -69,6 +69,12 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "new = max(0, (len(self._came) - 1) - _LONGEST_END)",
     ): "two bytes more are searched again",
     ("streaming/files.py", "file.size = 0", "pass"): "a decoder answers once, and not what was cancelled",
+    **{("phone/core.py", "LegId(1),", f"LegId({other}),"): "a phone has one leg" for other in ("2", "(0)")},
+    (
+        "apps/judge.py",
+        "near = difflib.get_close_matches(sent.lower(), FROM_APP, 1, 0.5)",
+        "near = difflib.get_close_matches(sent.lower(), FROM_APP, 2, 0.5)",
+    ): "the first one is taken",
     ("streaming/playback.py", "break", "continue"): "`_front` has what it wants, and takes no byte of further chunks",
     ("media/rtp/presses.py", "return 1", "return 2"): _LATER,
     (

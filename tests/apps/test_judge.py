@@ -1,6 +1,7 @@
 """Judgements that need no socket; those of whole bots are in test_check.py."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -571,3 +572,24 @@ def test_a_pause_ends_an_utterance_unless_its_pieces_are_as_long(pause: float, c
     assert judge.pace(heard(*[piece] * 9, every=pause, underruns=9)).code == code
     longer = bytes(1600)  # 200 ms
     assert judge.pace(heard(*[longer] * 9, every=pause, underruns=9)).code == ("late_audio" if pause < 0.6 else "")
+
+
+def test_a_bot_that_cleared_or_echoes_ignores_no_marks() -> None:
+    spoke = speaking(b'"a"')
+    assert judge.marks(spoke, PENDING).code == "marks_ignored"
+    assert judge.barge_in(spoke, PENDING).code == "no_clear"
+    spoke.received.append(Received(2.9, Clear(), 0))
+    assert judge.marks(spoke, PENDING).code == ""
+    echo = heard(SPEECH, words=WORDS, played=speaking().played)
+    echo.received.append(Received(0.1, Mark(b'"a"'), 0))
+    assert judge.marks(echo, PENDING).code == ""
+    assert judge.barge_in(echo, PENDING).verdict is Verdict.OK
+    assert judge.barge_in(echo, PENDING).text == "No clear, but the bot fell silent by itself."
+
+
+@pytest.mark.parametrize(("off", "code"), [(0.06, "wrong_sample_rate"), (0.6, "")])
+def test_a_pace_that_is_not_steady_is_no_other_rate(off: float, code: str) -> None:
+    trace = heard(*FAST)
+    moved = [replace(one, at=one.at + off * (number % 3 - 1)) for number, one in enumerate(trace.received)]
+    trace.received = sorted(moved, key=lambda one: one.at)
+    assert judge.audio(trace).code == code

@@ -78,9 +78,9 @@ class Line:
         assert ack.startswith("ACK ")
         return invite
 
-    def hear(self, number: int, payload: bytes = b"\x10" * 160, kind: int = 0) -> None:
+    def hear(self, number: int, payload: bytes = b"\x10" * 160, kind: int = 0, source: tuple[str, int] = MEDIA) -> None:
         made = rtp.RtpPacket(PayloadType(kind), False, number, RtpTime(number * 160), Ssrc(7), payload)
-        self.core.receive_rtp(rtp.build(made), MEDIA, self.now)
+        self.core.receive_rtp(rtp.build(made), source, self.now)
 
 
 def test_a_call_is_placed_answered_and_hung_up() -> None:
@@ -473,3 +473,22 @@ def test_no_cancel_leaves_before_a_provisional_response() -> None:
     assert line.core.deadline == pytest.approx(100.5)
     line.core.hang_up(line.now)
     assert line.core.to_send() == []
+
+
+def test_only_the_peer_is_heard_and_its_rtcp_counted() -> None:
+    line = Line()
+    line.establish()
+    for number in range(4):
+        line.hear(number)
+    line.hear(4, source=("203.0.113.9", 4000))
+    line.core.receive_rtcp(b"\x80\xc9\x00\x01\x00\x00\x00\x07", ("192.0.2.10", 4001), line.now)
+    report = line.core.report(line.now)
+    assert report is not None
+    assert (report.packets_in, report.rtcp_in) == (4, 1)
+    assert len(line.core.audio.heard) == 4
+
+
+def test_every_provisional_response_but_100_rings() -> None:
+    line = Line()
+    line.receive(response(line.dial(), "101 Dialog Establishment", "them"))
+    assert (line.state(), line.core.events[-1].detail) == (PhoneState.RINGING, "101 Dialog Establishment")

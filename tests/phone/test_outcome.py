@@ -97,6 +97,10 @@ def test_a_series_has_its_spread_and_a_percentile_only_of_enough_calls() -> None
     assert (few["series"]["exit_codes"], few["series"]["failures"], few["exit_code"]) == ([1, 1, 2], 3, 2)
     many = series_json([GOOD] * PERCENTILE_RUNS, CallLimits())["series"]
     assert (many["metrics"]["mos"]["p95"], many["percentiles_withheld"]) == (4.39, False)
+    rising = [replace(GOOD, answered_ms=number / 7) for number in range(PERCENTILE_RUNS)]
+    assert series_json(rising, CallLimits())["series"]["metrics"]["answered_ms"]["p95"] == 2.58
+    one_less = series_json(rising[1:], CallLimits())["series"]
+    assert (one_less["metrics"]["answered_ms"]["p95"], one_less["percentiles_withheld"]) == (None, True)
 
 
 def test_what_was_not_measured_has_missed_its_limit() -> None:
@@ -257,7 +261,7 @@ def test_the_json_of_a_call_in_full() -> None:
 
 
 def test_the_metrics_of_a_series_in_full() -> None:
-    series = series_json([GOOD, replace(REPORTED, answered_ms=40.0), SILENT], LATE)["series"]
+    series = series_json([GOOD, replace(REPORTED, answered_ms=40.0, first_audio_ms=440.777), SILENT], LATE)["series"]
     assert (series["n"], series["percentiles_withheld"]) == (3, True)
     spread = {name: list(one.values()) for name, one in series["metrics"].items()}
     assert list(series["metrics"]["mos"]) == [
@@ -265,7 +269,7 @@ def test_the_metrics_of_a_series_in_full() -> None:
     ]
     assert spread == {
         "answered_ms": [3, "ms", 3, 0, 30.0, 30.0, 40.0, None, 5.77, [30.0, 40.0, 30.0]],
-        "time_to_first_audio_ms": [3, "ms", 2, 1, 440.7, 440.7, 440.7, None, 0.0, [440.7, 440.7, None]],
+        "time_to_first_audio_ms": [3, "ms", 2, 1, 440.74, 440.7, 440.777, None, 0.05, [440.7, 440.777, None]],
         "mean_inbound_gap_ms": [3, "ms", 3, 0, 20.0, 20.0, 20.0, None, 0.0, [20.0, 20.0, 20.0]],
         "loss_percent": [3, "percent", 3, 0, 0.0, 0.0, 0.5, None, 0.29, [0.0, 0.5, 0.0]],
         "mos": [3, "score", 3, 0, 4.39, 4.39, 4.39, None, 0.0, [4.39, 4.39, 4.39]],
@@ -279,6 +283,7 @@ def test_the_metrics_of_a_series_in_full() -> None:
     [
         (FULL, LATE, {"protocol": "failure SIP: no Via", "first audio": f"failure {MISSED[25:]}", "verdict": 3}),
         (GOOD, CallLimits(mos=4), {"MOS": None}),
+        (replace(GOOD, violations=("a", "b")), CallLimits(), {"protocol": "failure a; b", "verdict": 3}),
         (
             SILENT,
             LATE,
