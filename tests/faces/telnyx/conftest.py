@@ -38,7 +38,8 @@ LOGINS = Logins(lambda: "a token", lambda: 0.0, lambda: datetime.now(UTC))
 
 
 class Ask(Protocol):
-    """Serves one request of the first account: the operation's id, the body, the query string, the path's names."""
+    """Serves one request of the first account: the operation's id, the body, the query string, the path's names;
+    `key_sid`: by another key."""
 
     async def __call__(self, operation: str, body: object = None, query: str = "", /, **path: str) -> tuple[int, Any]:
         """Status and JSON of the answer."""
@@ -64,7 +65,8 @@ def ask(control: MemoryCalls, applications: ApplicationService, accounts: Accoun
             "query_string": query.encode(),
             "headers": [(b"content-type", b"application/json"), (b"x-stainless-retry-count", b"0")],
         }
-        sender = Principal(AccountSid(path.get("account_sid", ACCOUNT)), accounts.keys(ACCOUNT)[0].sid, "first", "full")
+        key = path.pop("key_sid", accounts.keys(ACCOUNT)[0].sid)
+        sender = Principal(AccountSid(path.get("account_sid", ACCOUNT)), key, "first", "full")
         response = await handlers[operation](ApiRequest(Request(scope, receive), path, sender, services))
         return response.status_code, json.loads(bytes(response.body))
 

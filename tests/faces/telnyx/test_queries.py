@@ -1,5 +1,6 @@
 """Pages and filters."""
 
+import re
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from trunkline.api.bodies import parse_query
 from trunkline.calls.views import CallFilter
 from trunkline.errors import InvalidEnum, InvalidRequest
-from trunkline.faces.telnyx.queries import Page, call_filter, page
+from trunkline.faces.telnyx.queries import ApplicationQuery, Page, application_query, call_filter, page
 
 
 def _day(day: int) -> datetime:
@@ -81,3 +82,12 @@ def test_any_query_is_read_or_refused(query: str) -> None:
         fields = parse_query(query)
         assert 0 <= page(fields).number <= 1_000_000
         assert call_filter(fields).status is None or "Status" in query
+
+
+def test_applications_are_asked_for_by_page_name_profile_and_order() -> None:
+    assert application_query(parse_query("")) == ApplicationQuery(1, 20, "", None, "created_at", True)
+    query = "page[number]=2&page[size]=7&filter[friendly_name]=BoT&filter[outbound_voice_profile_id]=5&sort=created_at"
+    assert application_query(parse_query(query)) == ApplicationQuery(2, 7, "bot", "5", "created_at", False)
+    for name in ("filter[friendly_name]", "filter[outbound_voice_profile_id]"):
+        with pytest.raises(InvalidRequest, match=re.escape(name)):
+            application_query(parse_query(f"{name}=%00"))

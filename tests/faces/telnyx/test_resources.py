@@ -129,3 +129,22 @@ def test_media_says_what_each_stream_was_asked_to_be(control: "MemoryCalls") -> 
     assert (shown["summary"], shown["live"], shown["status"]) == ("text", True, call.status)
     assert (shown["account_sid"], shown["call_sid"]) == (call.account_sid, call.sid)
     assert shown["uri"] == f"/v2/texml/Accounts/{call.account_sid}/Calls/{call.sid}/media.json"
+
+
+def test_the_members_of_a_report_on_media(control: "MemoryCalls") -> None:
+    view = replace(next(iter(control.live.values())), codec="PCMA")
+    shown: Any = resources.media(MediaReport(view, False, None, (), (Finding("info", "x", "first", {}),)))
+    assert {name: shown[name] for name in ("account_sid", "call_sid", "status", "live", "codec", "summary")} == {
+        "account_sid": view.account_sid,
+        "call_sid": view.sid,
+        "status": view.status,
+        "live": False,
+        "codec": "PCMA",
+        "summary": "first",
+    }
+    assert (shown["leg"], shown["streams"]) == ({}, [])
+
+
+def test_milliseconds_are_cut() -> None:
+    at = datetime(2020, 2, 2, 23, 25, 27, 521_999, tzinfo=timezone(timedelta(hours=1)))
+    assert resources.with_milliseconds(at) == "2020-02-02T22:25:27.521Z"

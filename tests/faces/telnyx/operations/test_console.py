@@ -6,8 +6,9 @@ import pytest
 
 from api.conftest import CALL
 from api.documented import check, validate
+from trunkline.api.logins import TOKEN_LIFETIME
 from trunkline.api.operation import Operation
-from trunkline.errors import AuthenticationFailed, InvalidEnum, InvalidRequest, ResourceNotFound
+from trunkline.errors import AuthenticationFailed, InvalidEnum, InvalidRequest, PermissionDenied, ResourceNotFound
 from trunkline.faces.telnyx.operations.console import OPERATIONS, SCHEMAS
 from trunkline.faces.telnyx.operations.streams import SCHEMAS as SCHEMAS_OF_STREAMS
 
@@ -65,3 +66,15 @@ async def test_a_session_needs_a_token(ask: "Ask") -> None:
         await ask("CreateConsoleSession", {})
     with pytest.raises(AuthenticationFailed):
         await ask("CreateConsoleSession", {"token": "wrong"})
+
+
+async def test_a_token_opens_a_session_once(ask: "Ask") -> None:
+    with pytest.raises(PermissionDenied, match="The operator's key has no account to look at"):
+        await ask("CreateConsoleToken", account_sid="")
+    status, body = await ask("CreateConsoleToken")
+    assert (status, body) == (201, {"data": {"token": "a token", "expires_in": round(TOKEN_LIFETIME)}})
+    status, session = await ask("CreateConsoleSession", {"token": "a token"})
+    validate(SCHEMAS["ConsoleSession"], session)
+    assert status == 201
+    with pytest.raises(AuthenticationFailed):
+        await ask("CreateConsoleSession", {"token": "a token"})
