@@ -1,6 +1,6 @@
 """What the peer tests share: a running server, an app that records, a phone's RTP socket.
 
-The server is always the real `trunkline serve` in a process of its own; nothing here knows its inside.
+The server is always the real `trunkline serve` in a process of its own (`preloaded.py`); nothing here knows its inside.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from telnyx.types.texml.accounts.call_resource import CallResource
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from peers.preloaded import PreloadedServer
 from trunkline.demo.callbacks import CallbackReceiver
 from trunkline.demo.caller import PCMU, Heard, parse_rtp
 from trunkline.demo.server import ServerProcess
@@ -44,14 +45,13 @@ async def happens(watch: Watch, what: str, predicate: Any, timeout: float = 30) 
 
 def new_server(directory: Path, *, media_ports: int = 40, host: str = "127.0.0.1", **settings: Any) -> ServerProcess:
     """A server that is not started yet; settings by their names with `__` for the dot."""
-    return ServerProcess(
+    return PreloadedServer(
         directory,
         account_sid=str(uuid.uuid4()),
         api_key=secrets.token_urlsafe(24),
         host=host,
         media_ports=media_ports,
         settings={name.replace("__", "."): value for name, value in settings.items()},
-        wrapper=ENDS_WITH_US,
     )
 
 

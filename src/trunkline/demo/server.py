@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from random import randrange
+from typing import Protocol
 
 import httpx
 
@@ -50,6 +51,27 @@ def _is_free(host: str, port: int) -> bool:
     return True
 
 
+class ChildProcess(Protocol):
+    """What is used of `asyncio.subprocess.Process`."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+
+    @property
+    def returncode(self) -> int | None:
+        """None: it runs."""
+
+    def send_signal(self, signal: int) -> None:
+        """Raises ProcessLookupError."""
+
+    def kill(self) -> None:
+        """Likewise."""
+
+    async def wait(self) -> int:
+        """Its return code, once it has ended."""
+
+
 class ServerProcess:
     """One `trunkline serve`. `settings` go in as flags, by their dotted names, on top of the ports. `output` is the
     descriptor that takes its output, instead of `log_file`; `wrapper` a command before it."""
@@ -87,7 +109,7 @@ class ServerProcess:
             "media.spare_worker": "false",
             **(settings or {}),
         }
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: ChildProcess | None = None
 
     @property
     def base_url(self) -> str:
@@ -110,7 +132,7 @@ class ServerProcess:
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     @property
-    def process(self) -> asyncio.subprocess.Process:
+    def process(self) -> ChildProcess:
         """The child; it must have been started."""
         if self._process is None:
             raise RuntimeError("the server was not started")
@@ -121,26 +143,30 @@ class ServerProcess:
         flags = [part for name, value in self._settings.items() for part in (f"--{name}", str(value))]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
         with self.log_file.open("ab") as log:
-            output = log if self._output is None else self._output
-            self._process = await asyncio.create_subprocess_exec(
-                *self._wrapper,
-                sys.executable,
-                "-m",
-                "trunkline",
-                "serve",
-                *flags,
-                cwd=self._directory,  # not where a trunkline.toml may lie
-                env=inherited | {"TRUNKLINE_ACCOUNT_SID": self.account_sid, "TRUNKLINE_API_KEY": self.api_key},
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,  # a Ctrl-C is for us; we end the server ourselves
-            )
+            account = {"TRUNKLINE_ACCOUNT_SID": self.account_sid, "TRUNKLINE_API_KEY": self.api_key}
+            output = log.fileno() if self._output is None else self._output
+            self._process = await self._launch(["serve", *flags], inherited | account, output)
         try:
             await asyncio.wait_for(self._ready(), timeout)
         except TimeoutError:
             await self.stop()
             raise ServerFailed(f"not ready within {timeout:g} s\n{self._log_end()}") from None
+
+    async def _launch(self, arguments: list[str], environment: dict[str, str], output: int) -> ChildProcess:
+        """`trunkline` with these arguments, in its directory."""
+        return await asyncio.create_subprocess_exec(
+            *self._wrapper,
+            sys.executable,
+            "-m",
+            "trunkline",
+            *arguments,
+            cwd=self._directory,  # not where a trunkline.toml may lie
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # a Ctrl-C is for us; we end the server ourselves
+        )
 
     async def _ready(self) -> None:
         url = self.base_url.removesuffix("/v2") + "/readyz"
