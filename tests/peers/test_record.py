@@ -99,7 +99,7 @@ async def is_erased(server: ServerProcess, caller: str, recording: str) -> None:
     async with AsyncTelnyx(api_key=server.api_key, base_url=server.base_url) as client:
         await listed_calls(client, server.account_sid, "completed")
         erased = await trunkline_of(server, "erase", caller)
-        assert erased == "erased: 1 calls, 0 streams, 4 callbacks, 1 recordings\n"
+        assert erased == "erased: 1 calls, 0 streams, 4 callbacks, 1 recordings, 0 captures\n"
         assert not (await client.texml.accounts.calls.retrieve_calls(server.account_sid)).calls
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {server.api_key}"}) as client:
         assert (await client.get(recording)).status_code == 404
