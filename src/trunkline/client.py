@@ -1,9 +1,10 @@
-"""What the command line asks of a running server: one request with the account's key, or the operator's."""
+"""What the command line asks of a running server: one request with the account's key, or the operator's.
+
+`httpx` is imported where it is used: every command imports this, and most, `serve` too, ask nothing.
+"""
 
 import ssl
 from typing import Any
-
-import httpx
 
 from trunkline import operator_key, own_key
 from trunkline.config import HttpSettings, Settings
@@ -58,6 +59,8 @@ def operator_request(
 
 def metrics(settings: Settings) -> str:
     """The server's metrics (docs/operations/metrics.md), for an operator; empty when they cannot be had."""
+    import httpx
+
     http = settings.http
     own = http.operators_port is not None
     base = _base(http, http.operators_host if own else http.host, http.operators_port if own else http.port)
@@ -98,6 +101,8 @@ def _request(
     *,
     unknown: str,
 ) -> dict[str, Any]:
+    import httpx
+
     try:
         # A server of one's own: no certificates of others to load, no proxy to go through.
         with httpx.Client(base_url=base, timeout=TIMEOUT, trust_env=False, verify=trusted) as client:

@@ -115,12 +115,34 @@ async def deaf(ws: ServerConnection) -> None:
             await play(ws, tone(2000))
 
 
+GREETS_AFTER, CLEARS_AFTER = 0.7, 0.4
+"""Seconds that `slow` takes."""
+
+
+async def slow(ws: ServerConnection) -> None:
+    """Greets and stops late, by times that are known."""
+    ear, timers = Ear(), set[asyncio.Task[None]]()
+
+    async def later(seconds: float, what: bytes | None) -> None:
+        await asyncio.sleep(seconds)
+        await (play(ws, what) if what else ws.send(json.dumps({"event": "clear"})))
+
+    async for text in ws:
+        message: dict[str, Any] = json.loads(text)
+        heard = ear.hears(message["media"]["payload"]) if message["event"] == "media" else ""
+        if message["event"] == "start":
+            timers.add(asyncio.create_task(later(GREETS_AFTER, tone(5000))))
+        elif heard == "begins":
+            timers.add(asyncio.create_task(later(CLEARS_AFTER, None)))
+
+
 BOTS: dict[str, Callable[[ServerConnection], Awaitable[None]]] = {
     "echo": echo,
     "silent": silent,
     "greeter": greeter,
     "answerer": answerer,
     "deaf": deaf,
+    "slow": slow,
 }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from testing.bots import BOTS, free_port
+from testing.bots import BOTS, CLEARS_AFTER, GREETS_AFTER, free_port
 from trunkline.demo.audio import decode, speech
 from trunkline.media.codecs import transcoder
 from trunkline.testing import Impairments, LocalServer, NotMeasured, Phone
@@ -87,13 +87,17 @@ async def test_faults_are_those_of_the_line(caller: Phone) -> None:
     assert call.result.dropped > 5
 
 
-async def test_a_bot_in_another_process(caller: Phone) -> None:
+async def test_the_times_of_a_bot_in_another_process_are_true(caller: Phone) -> None:
     port = free_port()
     script = Path(__file__).parent / "bots.py"
-    command = [sys.executable, str(script), "greeter", str(port)]
+    command = [sys.executable, str(script), "slow", str(port)]
     url = await asyncio.to_thread(caller.start, command, f"ws://127.0.0.1:{port}/")
-    call = await caller.call(url, hang_up_after=1.0)
+    call = await caller.call(url, say=HELLO, reply_timeout=0.3, quiet=0.3)
     assert call.heard(600)
+    assert not call.heard(HELLO)
+    late = 500 + call.result.late_ms[1]
+    assert GREETS_AFTER * 1000 <= call.first_audio_ms < GREETS_AFTER * 1000 + late
+    assert CLEARS_AFTER * 1000 <= call.cleared_within_ms < CLEARS_AFTER * 1000 + late
 
 
 def test_a_bot_that_ends_or_does_not_listen_is_named(caller: Phone) -> None:

@@ -1,5 +1,7 @@
 """A server for tests: it starts, answers, says why it does not, and ends."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,34 @@ def test_it_answers_the_api_and_names_what_it_refuses(server: LocalServer) -> No
     assert server.sip_uri("+1") == f"sip:+1@127.0.0.1:{server.sip_port}"
     assert server.base_url.endswith(f":{server.http_port}/v2")
     assert "server_ready" in server.log
+
+
+def processes(pid: int) -> list[str]:
+    """The command lines of a process and all its children."""
+    found = [Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()]
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        for child in (thread / "children").read_text().split():
+            found += processes(int(child))
+    return found
+
+
+def test_it_is_ready_soon_as_it_starts_little(server: LocalServer) -> None:
+    """Two seconds of a processor: one media worker with its decoder, no spare, a database that is a file."""
+    assert server.pid is not None
+    control, *others = processes(server.pid)
+    assert " serve " in control
+    names = [name for command in others for name in ("workers.process", "decoder.process") if name in command]
+    assert sorted(names) == ["decoder.process", "workers.process"]
+    assert len(others) == 2
+    assert (server.log_file.parent / "trunkline.db").exists()
+
+
+def test_the_caller_and_the_command_import_no_client_of_http() -> None:
+    words = (
+        "import sys, trunkline.cli, trunkline.testing.phone; print(sorted({'httpx', 'sqlalchemy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_a_server_that_does_not_run_answers_nothing(tmp_path: Path) -> None:

@@ -11,8 +11,6 @@ from pathlib import Path
 from random import randrange
 from typing import Protocol
 
-import httpx
-
 from trunkline.demo.errors import ServerFailed
 
 _POLL = 0.05
@@ -169,6 +167,8 @@ class ServerProcess:
         )
 
     async def _ready(self) -> None:
+        import httpx  # not for who wants `free_ports` alone
+
         url = self.base_url.removesuffix("/v2") + "/readyz"
         async with httpx.AsyncClient(timeout=2, verify=False) as client:  # no secret is sent
             while self.process.returncode is None:
@@ -205,6 +205,8 @@ class ServerProcess:
 
     async def public_key(self) -> str:
         """The key of its callbacks' signatures, base64. Raises ServerFailed."""
+        import httpx
+
         async with httpx.AsyncClient(timeout=5, headers={"Authorization": f"Bearer {self.api_key}"}) as client:
             try:
                 response = await client.get(f"{self.base_url}/public_key")

@@ -71,6 +71,11 @@ class LocalServer:
         """Of the API, as the SDKs want it."""
         return f"http://{_HOST}:{self.http_port}/v2"
 
+    @property
+    def pid(self) -> int | None:
+        """Of its control process, while it runs."""
+        return None if self._process is None else self._process.pid
+
     def sip_uri(self, number: str) -> str:
         """Where a number is called."""
         return f"sip:{number}@{_HOST}:{self.sip_port}"
