@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trunkline.cli_check import finish, misused, progress
+from trunkline.cli_check import WIRE_HELP, check_wire, finish, misused, progress
 
 PART = ".002"
 """In the name of the second file of a capture."""
@@ -20,6 +20,8 @@ def replay_capture(
     url: Annotated[str, typer.Argument(metavar="URL", help="The bot's WebSocket.")],
     save_baseline: Annotated[Path | None, typer.Option(help="Write the measures to this file.")] = None,
     baseline: Annotated[Path | None, typer.Option(help="Compare with measures that were saved.")] = None,
+    speed: Annotated[float, typer.Option(help="So many times as fast: 0.1 to 100. Not 1: no times are judged.")] = 1.0,
+    wire: Annotated[str, typer.Option(help=WIRE_HELP)] = "telnyx",
     max_first_audio_ms: Annotated[float | None, typer.Option(help="Limit: from start to the first audio.")] = None,
     allow_no_audio: Annotated[bool, typer.Option("--allow-no-audio", help="The bot need not speak.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
@@ -29,16 +31,21 @@ def replay_capture(
     from trunkline.apps.captured import BadCapture
     from trunkline.apps.replay import baseline_of, compared, read_baseline, replay
 
+    check_wire(wire)
+    if not 0.1 <= speed <= 100:
+        misused(f"--speed {speed:g}: it must be from 0.1 to 100")
+    if speed != 1 and max_first_audio_ms is not None:
+        misused("--max-first-audio-ms needs --speed 1: at another speed times mean nothing")
     capture = _capture(file)
     try:
         kept = None if baseline is None else read_baseline(_text(baseline), capture)
-        limit = max_first_audio_ms
-        found = asyncio.run(replay(capture, url, progress(as_json=as_json), first_audio_ms=limit))
+        say, limit = progress(as_json=as_json), max_first_audio_ms
+        found = asyncio.run(replay(capture, url, say, first_audio_ms=limit, speed=speed, wire=wire))
     except BadCapture as problem:
         misused(f"{file}: {problem}")
     found.allow_no_audio = allow_no_audio
     if kept is not None and not found.unreachable:
-        found.items += compared(kept, found.measures)
+        found.items += compared(kept, found.measures, speed=speed)
     if save_baseline is not None and not found.unreachable:
         try:
             save_baseline.write_text(baseline_of(found, capture))

@@ -14,11 +14,12 @@ USAGE = 4
 EXAMPLES = """Examples: trunkline check ws://127.0.0.1:9000/; trunkline check ws://127.0.0.1:7860/ws --json
 --max-first-audio-ms 800 --junit check.xml. Exit codes: 0 clean, 1 a limit was missed, 2 the bot never spoke,
 3 it broke the protocol, 4 usage, 5 no connection."""
+WIRE_HELP = "Whose messages the bot speaks: telnyx; other dialects come with other faces of the server."
 
 
 def check_bot(
     url: Annotated[str, typer.Argument(metavar="URL", help="The bot's WebSocket: ws://… or wss://…")],
-    wire: Annotated[str, typer.Option(help="Whose messages: telnyx.")] = "telnyx",
+    wire: Annotated[str, typer.Option(help=WIRE_HELP)] = "telnyx",
     mode: Annotated[str, typer.Option(help="The stream's BidirectionalMode: rtp or mp3.")] = "rtp",
     codec: Annotated[
         str, typer.Option(help="What the bot sends, its BidirectionalCodec: PCMU, PCMA, G722, L16/16000, …")
@@ -37,8 +38,7 @@ def check_bot(
     """Talk to a bot as the server would, about ten seconds, and say what is wrong with it."""
     from trunkline.apps.check import DEFAULT, check
 
-    if wire != "telnyx":
-        misused(f"--wire {wire!r}: there is telnyx")
+    check_wire(wire)
     asked = stream_asked(url, mode, codec, call_codec, token, parameter or [])
     for name, value in (
         ("--max-clear-ms", max_clear_ms),
@@ -55,12 +55,21 @@ def check_bot(
         first_audio_ms=max_first_audio_ms,
         allow_no_audio=allow_no_audio,
     )
+    asked = replace(asked, wire=wire)
     finish(asyncio.run(check(asked, plan, progress(as_json=as_json))), as_json=as_json, junit=junit)
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(name="check", epilog=EXAMPLES)(check_bot)
+
+
+def check_wire(wire: str) -> None:
+    """End with a line and `USAGE` for a dialect that there is not."""
+    from trunkline.apps.dialects import WIRES
+
+    if wire not in WIRES:
+        misused(f"--wire {wire!r}: there is {', '.join(WIRES)}")
 
 
 def stream_asked(url: str, mode: str, codec: str, call_codec: str, token: str | None, parameters: list[str]) -> Any:

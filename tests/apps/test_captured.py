@@ -40,7 +40,7 @@ def test_parts_are_one_capture_and_its_digest_is_that_of_its_lines() -> None:
     parts = read_capture([text_of(*lines[:2]), text_of(*lines[2:])])
     assert [one.ms for one in parts.messages] == [0, 5, 30]
     assert parts.digest == whole.digest != read_capture([text_of(*lines[:2])]).digest
-    assert whole.sockets == 1
+    assert len(whole.sockets) == 1
     assert whole.has_audio()
 
 
@@ -75,18 +75,43 @@ def test_the_caller_s_audio_has_silence_where_packets_were_lost() -> None:
         yield to_app(30, b"\x09" * 160)
 
     capture = read_capture([text_of(*lines())])
-    assert [frame[:1] for frame in caller_frames(capture)] == [b"\0", b"\1", b"\xff", b"\xff", b"\4"]
-    assert capture.sockets == 2
+    again, frames = caller_frames(capture, capture.sockets[0])
+    assert (again, [frame[:1] for frame in frames]) == ([], [b"\0", b"\1", b"\xff", b"\xff", b"\4"])
+
+
+def test_a_socket_after_a_loss_has_what_it_got_at_once_and_what_came_then() -> None:
+    lines = [start(), *(to_app(n, bytes([n]) * 160) for n in range(10)), {"ms": 210.0, "note": "lost"}]
+    lines += [{"ms": 1000.0, "to": "app", "message": {"event": "connected"}}, start(1000)]
+    lines += [to_app(n, bytes([n]) * 160) | {"ms": 1000.0} for n in (5, 6, 8)]
+    lines += [to_app(n, bytes([n]) * 160) for n in (50, 51, 53)]
+    lines += [said(1100, '{"event": "clear"}')]
+    capture = read_capture([text_of(*lines)])
+    first, second = capture.sockets
+    assert (first.lost_ms, first.ended_ms, second.lost_ms) == (210, 210, None)
+    assert (second.opened_ms, second.ended_ms) == (1000, 1100)
+    again, frames = caller_frames(capture, second)
+    assert [frame[0] for frame in again] == [5, 6, 0xFF, 8]
+    assert [frame[0] for frame in frames] == [50, 51, 0xFF, 53]
+    assert [one.at for one in trace_of(capture, second).received] == [0.1]
+    assert trace_of(capture, first).received == []
+
+
+def test_a_line_that_the_server_did_not_finish_is_left_out() -> None:
+    whole = text_of(start(), to_app(0, b"a" * 160))
+    assert read_capture([whole + '{"ms": 9, "to"']).digest == read_capture([whole]).digest
+    with pytest.raises(BadCapture, match="line 4 is not JSON"):
+        read_capture([whole + '{"ms": 9, "to"\n'])
 
 
 def test_packets_of_30_ms_are_cut_to_the_clock_of_20_ms() -> None:
     capture = read_capture([text_of(start(), to_app(0, b"a" * 240, 0), to_app(1, b"b" * 240, 30))])
-    assert caller_frames(capture) == [b"a" * 160, b"a" * 80 + b"b" * 80, b"b" * 160]
+    assert caller_frames(capture, capture.sockets[0])[1] == [b"a" * 160, b"a" * 80 + b"b" * 80, b"b" * 160]
 
 
 def test_what_the_bot_did_is_measured_as_in_a_call() -> None:
     lines = (start(), said(250, media(bytes(160))), {"ms": 260, "to": "server", "binary": True})
-    trace = trace_of(read_capture([text_of(*lines)]))
+    capture = read_capture([text_of(*lines)])
+    trace = trace_of(capture, capture.sockets[0])
     assert trace.first_audio == 0.25
     assert len(trace.received) == 2
     assert [one.event for one in trace.sent] == ["start"]
@@ -107,7 +132,7 @@ def test_the_head_says_how_the_audio_is_to_be_read(
     capture = read_capture([text_of(start(), bot_codec="PCMA", **{"payloads": "whole", **head})])
     assert (capture.codec, capture.endian, capture.mode, capture.has_audio()) == (codec, endian, mode, whole)
     assert capture.bot_codec == "PCMA"
-    trace = trace_of(capture)
+    trace = trace_of(capture, capture.sockets[0])
     assert (trace.codec, trace.bot_codec, trace.mode) == (codec, "PCMA", mode)
 
 
@@ -129,10 +154,11 @@ def test_a_track_has_its_stamps_or_else_the_times_of_its_messages() -> None:
     lines[2]["message"]["media"]["track"] = "outbound"
     del lines[3]["message"]["media"]["timestamp"]
     capture = read_capture([text_of(*lines)])
-    assert track_audio(capture) == [(20.0, b"a"), (65.0, b"c")]
-    assert track_audio(capture, "outbound") == [(40.0, b"b")]
+    assert track_audio(capture.sockets[0]) == [(20.0, b"a"), (65.0, b"c")]
+    assert track_audio(capture.sockets[0], "outbound") == [(40.0, b"b")]
 
 
 def test_frames_of_a_codec_without_lengths_are_those_of_the_packets() -> None:
     lines = [to_app(number, payload) for number, payload in ((0, b"abc"), (5, b"d"))]
-    assert caller_frames(read_capture([text_of(*lines, codec="OPUS")])) == [b"abc", b"d"]
+    capture = read_capture([text_of(*lines, codec="OPUS")])
+    assert caller_frames(capture, capture.sockets[0])[1] == [b"abc", b"d"]

@@ -1,10 +1,12 @@
 """A capture, played to real bots."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosedError
 
 from apps import bots
 from apps.test_captured import said, start, text_of, to_app
@@ -55,6 +57,58 @@ async def test_the_bot_gets_what_was_captured_and_is_compared() -> None:
     then = [item.text.partition(", ")[2] for item in found.items[len(judged) :]]
     assert then == [f"{value} in the capture." for value in ("200 ms", "0", "0", "0", "100 ms")]
     assert found.json()["capture_sha256"] == capture().digest
+
+
+def lost(*, back_at: float = 900.0) -> Capture:
+    """Of two sockets: the second gets the last of what the first had, and then the rest."""
+    half = len(WORDS) // 2
+    lines = [start(), *(to_app(n, frame) for n, frame in enumerate(WORDS[:half])), {"ms": half * 20.0, "note": "lost"}]
+    lines += [start(back_at), *(to_app(n, WORDS[n]) | {"ms": back_at} for n in range(half - 3, half))]
+    later = round(back_at / 20) + 1
+    lines += [to_app(later + n, frame) for n, frame in enumerate(WORDS[half:])]
+    lines.append({"ms": back_at + 700, "to": "app", "message": {"event": "stop"}})
+    return read_capture([text_of(*lines)])
+
+
+async def test_all_sockets_are_played_and_faster_where_that_is_asked() -> None:
+    sockets: list[list[dict[str, Any]]] = []
+
+    async def bot(socket: ServerConnection) -> None:
+        sockets.append([])
+        with suppress(ConnectionClosedError):
+            async for text in socket:
+                sockets[-1].append(json.loads(text))
+                await socket.send(media(bots.PCMU[:160]))
+
+    async with serve(bot, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/"
+        found = await replay(lost(), url, lambda _: None, speed=4)
+    heard = [[one["media"]["payload"] for one in came if one["event"] == "media"] for came in sockets]
+    said = [json.loads(media(frame))["media"]["payload"] for frame in WORDS]
+    half = len(WORDS) // 2
+    assert heard[0][: half - 1] == said[: half - 1]
+    assert heard[1][: len(WORDS) - half + 3] == said[half - 3 :]
+    starts = [next(one["stream_id"] for one in came if one["event"] == "start") for came in sockets]
+    assert starts[0] == starts[1]
+    assert [one["event"] for one in sockets[0]].count("stop") == 0
+    assert sockets[1][-1]["event"] == "stop"
+    verdicts = {item.name: item.verdict for item in found.items}
+    assert (verdicts["socket"], verdicts["pace"]) == (Verdict.OK, Verdict.SKIPPED)
+    assert found.exit_code is ExitCode.CLEAN
+    assert (found.json()["sockets"], found.json()["speed"]) == (2, 4)
+
+
+async def test_a_bot_that_does_not_come_back_is_found() -> None:
+    async def bot(socket: ServerConnection) -> None:
+        server.close(close_connections=False)
+        await socket.send(media(bots.PCMU[:160]))
+        await socket.wait_closed()
+
+    async with serve(bot, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/"
+        found = await replay(lost(back_at=400), url, lambda _: None)
+    assert found.mistakes == ["no_reconnect"]
+    assert "Socket 2" in next(item.text for item in found.items if item.code == "no_reconnect")
 
 
 async def test_a_bot_that_is_not_there_is_exit_code_5() -> None:
@@ -123,7 +177,7 @@ def test_what_is_measured_of_a_bot() -> None:
     trace.received += marks
     trace.received.append(Received(0.1, trace.received[0].what, 0))
     trace.sent += [Sent(0.1, "error", {}), Sent(0.1, "mark", {})]
-    assert measures(trace, {"clear_ms": 7.0}) == {
+    assert measures([trace], {"clear_ms": 7.0}) == {
         "time_to_first_audio_ms": 0.0,
         "mean_inbound_gap_ms": 33.3,
         "max_inbound_gap_ms": 60.0,
@@ -133,9 +187,9 @@ def test_what_is_measured_of_a_bot() -> None:
         "errors": 1,
         "clear_ms": 7.0,
     }
-    silent = measures(Trace("PCMU", "PCMU"), {})
+    silent = measures([Trace("PCMU", "PCMU")], {})
     assert {name for name, value in silent.items() if value is None} == {*TIMES} - {"clear_ms"}
-    later = measures(Trace("PCMU", "PCMU", received=[Received(0.12345, trace.received[0].what, 0)]), {})
+    later = measures([Trace("PCMU", "PCMU", received=[Received(0.12345, trace.received[0].what, 0)])], {})
     assert later["time_to_first_audio_ms"] == 123.5
 
 

@@ -68,7 +68,7 @@ async def test_a_stream_is_captured_both_ways(
     capture = read_capture([text_of(captures)])
     assert text_of(captures).startswith(early)
     assert [one.message for one in capture.messages if one.to_app] == socket.messages
-    assert [payload for _, payload in track_audio(capture)] == socket.payloads()
+    assert [payload for _, payload in track_audio(capture.sockets[0])] == socket.payloads()
     assert [one.data.decode() for one in capture.messages if not one.to_app and not one.binary] == [sent]
     assert [note["note"] for note in capture.notes] == ["open", "end"]
     assert len(stereo(capture)[0]) >= 8000 * 4 * 0.5

@@ -1,7 +1,9 @@
 """A server for tests: it starts, answers, says why it does not, and ends."""
 
+import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,11 +24,14 @@ def test_it_answers_the_api_and_names_what_it_refuses(server: LocalServer) -> No
 
 def processes(pid: int) -> list[str]:
     """The command lines of a process and all its children."""
-    found = [Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()]
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        for child in (thread / "children").read_text().split():
-            found += processes(int(child))
-    return found
+    parents = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
+    family = [pid]
+    for one in family:
+        family += [child for child, parent in parents.items() if parent == one]
+    return [Path(f"/proc/{one}/cmdline").read_bytes().replace(b"\0", b" ").decode() for one in family]
 
 
 def test_it_is_ready_soon_as_it_starts_little(server: LocalServer) -> None:
@@ -34,8 +39,7 @@ def test_it_is_ready_soon_as_it_starts_little(server: LocalServer) -> None:
     assert server.pid is not None
     control, *others = processes(server.pid)
     assert " serve " in control
-    names = [name for command in others for name in ("workers.process", "decoder.process") if name in command]
-    assert sorted(names) == ["decoder.process", "workers.process"]
+    assert sorted(re.findall(r"trunkline\.workers (\w+) ", " ".join(others))) == ["decoder", "worker"]
     assert len(others) == 2
     assert (server.log_file.parent / "trunkline.db").exists()
 

@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from trunkline import USER_AGENT
+from trunkline.apps.dialects import WIRES
 from trunkline.apps.stream import BotStream, BotUnreachable, InlineDecoder
 from trunkline.apps.trace import FRAME_MS, Closed, Played, Received, Sent, Trace, is_audible
 from trunkline.apps.wire import read
@@ -21,7 +22,6 @@ from trunkline.config import StreamSettings
 from trunkline.media.codecs import CODECS
 from trunkline.streaming import messages
 from trunkline.streaming.session import MessageSink, SendBuffer
-from trunkline.streaming.stream import Stream
 
 CONNECT_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 5.0
@@ -66,13 +66,16 @@ class _BotSink(MessageSink):
 class BotCall:
     """One socket. Use: `open`, then `speak`, `press`, `until`; at the end `hang_up` or `abort`."""
 
-    def __init__(self, asked: BotStream, settings: StreamSettings | None = None) -> None:
+    def __init__(self, asked: BotStream, settings: StreamSettings | None = None, *, speed: float = 1.0) -> None:
+        """`speed`: how fast the clock of the call is."""
         self.asked = asked
+        self._speed = speed
+        self._wire = WIRES[asked.wire]
         self.trace = Trace(asked.codec, asked.bot_codec, asked.mode.value)
         self._settings = settings or StreamSettings()
         self._identity = asked.identity()
         soon = asyncio.get_running_loop().call_soon
-        self._stream = Stream(
+        self._stream = self._wire.stream(
             asked.params(), self._identity, asked.codec, self._settings, InlineDecoder(soon), lambda _: None, _Clock()
         )
         self._stream.leg_changed(asked.codec, FRAME_MS)
@@ -93,7 +96,7 @@ class BotCall:
     @property
     def leg_ms(self) -> int:
         """Milliseconds on the call's clock, which stands still while this machine is too busy to send."""
-        wall = round((asyncio.get_running_loop().time() - self._began) * 1000)
+        wall = round((asyncio.get_running_loop().time() - self._began) * 1000 * self._speed)
         return min(wall, (len(self.trace.said) + 1) * FRAME_MS)
 
     @property
@@ -117,8 +120,10 @@ class BotCall:
         """The caller has words left."""
         return bool(self._words)
 
-    async def open(self, replay: Sequence[bytes] = ()) -> None:
-        """Connect, and send `connected`, `start` and the frames of `replay`. Raises BotUnreachable."""
+    async def open(self, replay: Sequence[bytes] = (), *, after: float = 0.0) -> None:
+        """Connect after so many seconds, and send `connected`, `start` and the frames of `replay`. Raises
+        BotUnreachable."""
+        await asyncio.sleep(after)
         token = self.asked.auth_token
         headers = {} if token is None else {"x-telnyx-streaming-auth-token": token}
         try:
@@ -245,7 +250,7 @@ class BotCall:
                 at, queued = self.now, self.queued_ms
                 if isinstance(data, str):
                     encoded = data.encode()
-                    self.trace.received.append(Received(at, messages.decode(encoded), queued, self.leg_ms))
+                    self.trace.received.append(Received(at, self._wire.read(encoded), queued, self.leg_ms))
                     self._stream.text(encoded, self._began + at)
                 else:
                     self.trace.received.append(Received(at, len(data), queued))
@@ -263,7 +268,7 @@ class BotCall:
         loop = asyncio.get_running_loop()
         tick = 0
         while not self.over:
-            due = self._began + tick * FRAME_MS / 1000
+            due = self._began + tick * FRAME_MS / 1000 / self._speed
             await asyncio.sleep(max(0.0, due - loop.time()))
             self.trace.lateness.append(max(0.0, (loop.time() - due) * 1000))
             at = tick * FRAME_MS

@@ -1,9 +1,10 @@
 """Reads captures (`streaming/capture.py`), which may come from anywhere. Pure."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import pairwise
 from typing import Any, Literal
 
 from trunkline.apps.trace import FRAME_MS, Received, Sent, Trace
@@ -12,6 +13,8 @@ from trunkline.media.codecs import CODECS, socket_codec
 from trunkline.streaming import messages
 from trunkline.streaming.capture import VERSION
 
+REPLAYED_MS = 100.0
+"""What comes so much later than the rest was sent again, after a loss."""
 LIMIT_MS = 24 * 3_600_000
 """A day: what is longer is no capture of a call."""
 
@@ -31,6 +34,25 @@ class CapturedMessage:
     message: dict[str, Any]
     """Empty for what is no JSON object."""
     binary: bool = False
+
+
+@dataclass(slots=True)
+class CapturedSocket:
+    """One of the sockets of a stream: after a loss there is another."""
+
+    messages: list[CapturedMessage] = field(default_factory=list)
+    lost_ms: float | None = None
+    """When it was lost; None: it was the last."""
+
+    @property
+    def opened_ms(self) -> float:
+        """When its first message was sent."""
+        return self.messages[0].ms
+
+    @property
+    def ended_ms(self) -> float:
+        """When it was lost, or the last message came."""
+        return self.messages[-1].ms if self.lost_ms is None else self.lost_ms
 
 
 @dataclass(slots=True)
@@ -70,22 +92,25 @@ class Capture:
         return "mp3" if self.head.get("mode") == "mp3" else "rtp"
 
     @property
-    def sockets(self) -> int:
-        """How many there were: more than one after a loss."""
-        return sum(one.to_app and one.message.get("event") == "start" for one in self.messages)
+    def sockets(self) -> list[CapturedSocket]:
+        """In order: more than one after a loss."""
+        found, started = [CapturedSocket()], False
+        for one in self.messages:
+            event = one.message.get("event") if one.to_app else None
+            if started and event in ("connected", "start"):
+                found.append(CapturedSocket())
+                started = False
+            started = started or event == "start"
+            found[-1].messages.append(one)
+        for socket, after in pairwise(found):
+            lost = (float(note["ms"]) for note in self.notes if note["note"] == "lost")
+            within = (ms for ms in lost if socket.messages[-1].ms <= ms <= after.opened_ms)
+            socket.lost_ms = next(within, socket.messages[-1].ms)
+        return found
 
     def has_audio(self) -> bool:
         """Payloads are there, not their hashes alone."""
         return self.head.get("payloads") != "hash"
-
-    def first_socket(self) -> Iterator[CapturedMessage]:
-        """The messages until a second `start`."""
-        starts = 0
-        for one in self.messages:
-            starts += one.to_app and one.message.get("event") == "start"
-            if starts > 1:
-                return
-            yield one
 
 
 def read_capture(parts: Iterable[str]) -> Capture:
@@ -93,7 +118,10 @@ def read_capture(parts: Iterable[str]) -> Capture:
     capture: Capture | None = None
     digest = sha256()
     for text in parts:
-        for number, row in enumerate(text.splitlines(), 1):
+        rows = text.splitlines()
+        if len(rows) > 1 and not text.endswith("\n"):
+            rows.pop()  # the server died while it wrote this line
+        for number, row in enumerate(rows, 1):
             line = _line(row, number)
             if number == 1:
                 if line.get("capture") != VERSION:
@@ -134,37 +162,56 @@ def _add(capture: Capture, line: dict[str, Any], number: int) -> None:
         raise BadCapture(f'line {number} has neither "to" nor "note"')
 
 
-def track_audio(capture: Capture, track: str = "inbound") -> list[tuple[float, bytes]]:
-    """The payloads of a track of the first socket, with their milliseconds since it began."""
+def track_audio(socket: CapturedSocket, track: str = "inbound") -> list[tuple[float, bytes]]:
+    """The payloads of a track, with their milliseconds since the stream began."""
+    return [(at, payload_of(one.message)) for at, one in _media(socket, track)]
+
+
+def _media(socket: CapturedSocket, track: str) -> list[tuple[float, CapturedMessage]]:
     return [
-        (float(member(one.message, "media", "timestamp") or one.ms), payload_of(one.message))
-        for one in capture.first_socket()
+        (float(member(one.message, "media", "timestamp") or one.ms), one)
+        for one in socket.messages
         if one.to_app and one.message.get("event") == "media" and member(one.message, "media", "track") == track
     ]
 
 
-def caller_frames(capture: Capture) -> list[bytes]:
-    """What the caller said, cut to frames of the server's clock, with silence where packets were lost."""
+def caller_frames(capture: Capture, socket: CapturedSocket) -> tuple[list[bytes], list[bytes]]:
+    """What the caller said, cut to frames of the server's clock, with silence where packets were lost: what the socket
+    got at once, as it was said while there was none, and what it got as it was said."""
+    media = _media(socket, "inbound")
+    first = capture.messages[0] is socket.messages[0]
+    delays = [one.ms - at for at, one in media]
+    late = 0 if first else next((n for n, delay in enumerate(delays) if delay - min(delays) < REPLAYED_MS), 0)
+    return (
+        _frames(capture, media[:late], media[0][0] if late else 0.0),
+        _frames(capture, media[late:], 0.0 if first or late == len(media) else media[late][0]),
+    )
+
+
+def _frames(capture: Capture, media: list[tuple[float, CapturedMessage]], begin: float) -> list[bytes]:
     codec = CODECS[capture.codec]
     if not codec.bytes_per_ms:
-        return [payload for _, payload in track_audio(capture)]
+        return [payload_of(one.message) for _, one in media]
     joined = bytearray()
-    for at, payload in track_audio(capture):
-        gap = round((at - len(joined) / codec.bytes_per_ms) / FRAME_MS)
+    for at, one in media:
+        gap = round((at - begin - len(joined) / codec.bytes_per_ms) / FRAME_MS)
         joined += codec.silence(FRAME_MS) * max(0, gap)
-        joined += payload
+        joined += payload_of(one.message)
     size = codec.bytes_per_ms * FRAME_MS
     return [bytes(joined[at : at + size]) for at in range(0, len(joined) - size + 1, size)]
 
 
-def trace_of(capture: Capture) -> Trace:
+def trace_of(capture: Capture, socket: CapturedSocket) -> Trace:
     """What the bot did then, as `BotCall` notes it now; what was played is not in it."""
-    trace = Trace(capture.codec, capture.bot_codec, capture.mode)
-    for one in capture.first_socket():
+    trace, began = Trace(capture.codec, capture.bot_codec, capture.mode), socket.opened_ms
+    if capture.messages[0] is socket.messages[0]:
+        began = 0.0
+    for one in socket.messages:
+        at = (one.ms - began) / 1000
         if one.to_app:
             event = str(one.message.get("event"))
             if event != "media":
-                trace.sent.append(Sent(one.ms / 1000, event, one.message))
+                trace.sent.append(Sent(at, event, one.message))
         else:
-            trace.received.append(Received(one.ms / 1000, 0 if one.binary else messages.decode(one.data), 0))
+            trace.received.append(Received(at, 0 if one.binary else messages.decode(one.data), 0))
     return trace

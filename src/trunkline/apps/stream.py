@@ -33,6 +33,8 @@ class BotStream:
     to: str = "+13125550199"
     stream_sid: str = "00000000-0000-4000-8000-00000000c4ec"
     call_sid: str = "v3:trunkline-check"
+    wire: str = "telnyx"
+    """A name of `dialects.WIRES`."""
 
     def params(self) -> StreamParams:
         """As the API gives them. Raises BotUnreachable for a URL that is none."""
