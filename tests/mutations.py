@@ -75,6 +75,11 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "near = difflib.get_close_matches(sent.lower(), FROM_APP, 1, 0.5)",
         "near = difflib.get_close_matches(sent.lower(), FROM_APP, 2, 0.5)",
     ): "the first one is taken",
+    **{
+        ("apps/export.py", "self.ms = 0.0", other): "each message sets the clock before it is read"
+        for other in ("pass", "self.ms = 1.0", "self.ms = (-1.0)")
+    },
+    ("apps/export.py", "return datetime.fromtimestamp(self.now(), UTC)", "return None"): "of keys, and none is pressed",
     ("streaming/playback.py", "break", "continue"): "`_front` has what it wants, and takes no byte of further chunks",
     ("media/rtp/presses.py", "return 1", "return 2"): _LATER,
     (

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from apps.test_captured import said, start, text_of, to_app
+from mp3files import mp3
 from trunkline.apps.captured import read_capture
 from trunkline.apps.export import heard, played, stereo
 from trunkline.apps.wire import clear, media
@@ -81,3 +82,13 @@ def test_what_is_played_begins_with_the_next_frame_and_ends_with_the_last(said_a
 def test_a_bot_is_played_for_a_minute_behind_the_last_message() -> None:
     pcm = played(read_capture([text_of(start(), said(100, media(LOUD * 50 * 90)))]))
     assert len(pcm) == 2 * 8 * (60_000 + 120)
+
+
+def test_files_of_an_app_are_taken_at_their_times() -> None:
+    file = mp3(seconds=0.5)
+    for second, length in ((1500, 1000), (200, 500)):  # at most one a second is taken
+        lines = [start(), said(0, media(file)), said(second, media(file)), to_app(150, b"\xff" * 160)]
+        pcm = played(read_capture([text_of(*lines, mode="mp3")]))
+        loud = np.abs(np.frombuffer(pcm, "<i2").astype(int)) > 500
+        windows = loud[: len(loud) // 160 * 160].reshape(-1, 160).any(axis=1)
+        assert np.count_nonzero(windows) * 20 == pytest.approx(length, abs=150)

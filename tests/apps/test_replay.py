@@ -50,7 +50,7 @@ async def test_the_bot_gets_what_was_captured_and_is_compared() -> None:
     heard = [message["media"]["payload"] for message in came if message["event"] == "media"]
     assert [json.loads(media(frame))["media"]["payload"] for frame in WORDS] == heard[: len(WORDS)]
     assert [message["dtmf"] for message in came if message["event"] == "dtmf"] == [{"digit": "7"}]
-    assert found.exit_code is ExitCode.CLEAN
+    assert (found.exit_code, found.command) == (ExitCode.CLEAN, "replay")
     assert found.json()["capture"]["time_to_first_audio_ms"] == 100
     judged = ["messages", "audio", "pace", "first audio", "marks", "reading", "close"]
     assert [item.name for item in found.items] == [*judged, "audio", "marks", "clears", "errors", "first audio"]
@@ -208,6 +208,7 @@ def test_each_measure_of_a_baseline_has_its_words() -> None:
     items = compared(dict.fromkeys([*LABELS, "errors"], 200), dict.fromkeys([*LABELS, "errors"], 100.0))
     assert [(item.name, item.text) for item in items] == list(LABELS.values())
     assert [item.verdict for item in items] == [Verdict.OK] * 4 + [Verdict.MISSED] * 3
+    assert [item.code for item in items] == [""] * 4 + ["regression"] * 3
     [never] = compared({"marks": 2.5}, {})
     assert (never.text, never.code) == ("2.5 in the baseline, now never.", "regression")
 
@@ -237,6 +238,7 @@ def test_a_baseline_says_of_which_capture_it_is() -> None:
     one = capture()
     text = baseline_of(Findings("replay", "ws://a", measures={"marks": 3}), one)
     assert json.loads(text) == {"schema_version": 1, "capture_sha256": one.digest, "measures": {"marks": 3}}
+    assert text.splitlines()[1] == ' "schema_version": 1,'
     for broken in ("", "[]", "7", '{"measures": {}}'):
         with pytest.raises(BadCapture):
             read_baseline(broken, one)
