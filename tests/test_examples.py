@@ -7,11 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
+import httpx
 import pytest
 
 import examples
@@ -133,6 +135,29 @@ async def test_the_level_meter_shows_both_tracks(caller: Phone, tmp_path: Path) 
     levels = {track: [int(level) for name, level in rows if name == track] for track in ("inbound", "outbound")}
     assert max(levels["inbound"]) > -30
     assert max(levels["outbound"]) <= -70
+
+
+async def test_the_receiver_takes_callbacks_of_the_server_only(caller: Phone, tmp_path: Path) -> None:
+    port, bot = free_port(), free_port()
+    receiver = copied(tmp_path, "callbacks.py", port_8001=str(port))
+    echo = copied(tmp_path, "echo_bot.py", port_9000=str(bot))
+    url, callback = f"ws://127.0.0.1:{bot}/", f"http://127.0.0.1:{port}/events"
+    key = {"TELNYX_BASE_URL": caller.server.base_url}
+    async with (
+        running(caller, bot, sys.executable, echo),
+        running(caller, port, sys.executable, receiver, **key) as got,
+    ):
+        async with caller.dial(url, stream={"StatusCallback": callback}) as call:
+            await got.until("stream-started v3:")
+            await call.finish()
+        await got.until("stream-stopped v3:")
+        async with httpx.AsyncClient(trust_env=False) as client:
+            forged = {"telnyx-timestamp": str(int(time.time())), "telnyx-signature-ed25519": "AAAA"}
+            answer = await client.post(
+                callback, data={"StreamEvent": "stream-failed", "CallSid": "v3:"}, headers=forged
+            )
+    assert answer.status_code == 403
+    assert len(got.shown.splitlines()) == 2
 
 
 async def test_the_mp3_is_heard_and_its_end_is_noticed(caller: Phone, tmp_path: Path) -> None:
