@@ -1,8 +1,9 @@
 """What a request for a call leaves to its application."""
 
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, datetime
 
+from trunkline.calls import commands, effects
 from trunkline.calls.commands import CallRequest, Instructions, PlaceCall, Route
 from trunkline.calls.views import Application
 from trunkline.ids import AccountSid
@@ -68,3 +69,16 @@ def test_the_command_has_what_the_request_has_and_shows_no_password() -> None:
         route, timeout=5, username="u", password="hush", send_digits="1w2", srtp=True
     )
     assert "hush" not in repr(request) + repr(request.place(route))
+
+
+def test_descriptions_which_may_hold_keys_and_passwords_are_in_no_log() -> None:
+    hidden = {
+        f"{kind.__name__}.{field.name}": field.repr
+        for module in (commands, effects)
+        for kind in vars(module).values()
+        if isinstance(kind, type) and is_dataclass(kind)
+        for field in fields(kind)
+        if field.name in ("sdp", "password")
+    }
+    assert len(hidden) >= 6
+    assert [name for name, shown in hidden.items() if shown] == []

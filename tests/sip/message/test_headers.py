@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.sip.message.headers import (
+    COMPACT_NAMES,
+    USER_CHARACTERS,
     one_line,
     parse_name_addr,
     parse_uri,
@@ -174,3 +176,16 @@ def test_any_text_is_parsed_or_a_clear_error(text: str) -> None:
             problem = "none"
         assert problem
     assert "".join(split_list(text)).count(",") <= text.count(",")
+
+
+def test_the_short_names_are_those_that_iana_has() -> None:
+    short = {
+        "a": "Accept-Contact", "b": "Referred-By", "c": "Content-Type", "e": "Content-Encoding", "f": "From",
+        "i": "Call-ID", "k": "Supported", "l": "Content-Length", "m": "Contact", "o": "Event", "r": "Refer-To",
+        "s": "Subject", "t": "To", "u": "Allow-Events", "v": "Via", "x": "Session-Expires",
+    }  # fmt: skip
+    assert {name: full.lower() for name, full in short.items()} == COMPACT_NAMES
+
+
+def test_the_user_of_a_uri_needs_no_escape_for_marks_and_user_unreserved() -> None:
+    assert set(USER_CHARACTERS) == {*"-_.!~*'()"} | {*"&=+$,;?/"}

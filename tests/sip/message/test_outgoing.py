@@ -66,3 +66,7 @@ def test_an_empty_description_is_sent_and_unencodable_text_is_escaped() -> None:
         b"SIP/2.0 200 \\udcff\r\nX: \\udc80\r\nContent-Type: application/sdp\r\nContent-Length: 6\r\n\r\n\\udc80"
     )
     assert message_text(["A"], [], OFFER).endswith(OFFER.encode())
+
+
+def test_a_description_which_may_hold_keys_is_in_no_log() -> None:
+    assert "v=0" not in repr(replace(BYE, sdp="v=0"))
