@@ -126,8 +126,15 @@ class StreamConnection:
     def watch(self, watch: StreamWatch | None) -> None:
         """Let it note what goes over the socket that is open now; None = it notes nothing more."""
         if self._socket is not None:
-            self._socket.read_by(self.stream if watch is None else watch.reader(self.stream))
-            self.stream.send_through(self._socket if watch is None else watch.sink(self._socket))
+            reader, sink = self._reader(), self._sink(self._socket)
+            self._socket.read_by(reader if watch is None else watch.reader(reader))
+            self.stream.send_through(sink if watch is None else watch.sink(sink))
+
+    def _reader(self) -> "Stream | CapturedReader":
+        return self.stream if self.capture is None else CapturedReader(self.stream, self.capture)
+
+    def _sink(self, socket: AppSocket) -> MessageSink:
+        return socket if self.capture is None else CapturedSink(socket, self.capture)
 
     async def wait_closed(self) -> None:
         """Until `on_fact` has got `StreamClosed`."""
@@ -161,7 +168,6 @@ class StreamConnection:
         loop, settings, stream = asyncio.get_running_loop(), self._settings, self.stream
         stream.begin(loop.time())
         send_buffer = settings.send_buffer
-        reader = stream if self.capture is None else CapturedReader(stream, self.capture)
         while stream.outcome is None:
             self._socket = AppSocket(
                 self._identity.account_sid,
@@ -169,7 +175,7 @@ class StreamConnection:
                 self._params.auth_token,
                 settings,
                 self,
-                reader,
+                self._reader(),
                 send_buffer,
                 self._sender,
                 self._budget,
@@ -205,11 +211,9 @@ class StreamConnection:
     def opened(self) -> None:
         """See `SocketOwner`."""
         assert self._socket is not None
-        sink: MessageSink = self._socket
         if self.capture is not None:
             self.capture.note("open")
-            sink = CapturedSink(sink, self.capture)
-        if self.stream.opened(sink, asyncio.get_running_loop().time()):
+        if self.stream.opened(self._sink(self._socket), asyncio.get_running_loop().time()):
             self._on_fact(StreamOpened())
         else:
             self._log().info("stream_reconnected")
