@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import wave
 from collections.abc import AsyncIterator
 from functools import partial
@@ -16,7 +17,7 @@ import httpx
 import numpy as np
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Download, Page, async_playwright, expect
 
 from peers.harness import RecordingApp, happens, new_server, running
 from trunkline.demo.callbacks import CallbackReceiver
@@ -63,6 +64,7 @@ async def serving(tmp_path_factory: pytest.TempPathFactory, bot: RecordingApp) -
         "applications": json.dumps([{"name": "bot", "stream": f"{bot.url}?application=bot"}]),
         "numbers": json.dumps(numbers),
     }
+    settings |= {"streams__capture": tmp_path_factory.mktemp("captures"), "streams__capture_streams": "asked"}
     async with running(new_server(tmp_path_factory.mktemp("server"), stream=bot.url, **settings)) as server:
         yield server
 
@@ -70,8 +72,8 @@ async def serving(tmp_path_factory: pytest.TempPathFactory, bot: RecordingApp) -
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
     chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium is not installed; `make test` installs it")
+    if chromium is None or not AXE.exists():
+        pytest.skip("chromium or axe-core is not installed; `make test` installs them")
     microphone = talk(tmp_path_factory.mktemp("microphone") / "talk.wav")
     flags = ["--no-sandbox", "--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={microphone}"]
     async with async_playwright() as playwright:
@@ -94,16 +96,19 @@ class Watched:
         await self.page.goto(self.base + path)
 
     async def shot(self, name: str) -> None:
-        """At each size, in both schemes; nothing may be wider than the page."""
+        """At each size, in both schemes; nothing may be wider than the page, or break a rule of WCAG A or AA."""
+        if not await self.page.evaluate("'axe' in window"):
+            await self.page.evaluate(AXE.read_text())
         for size, (width, height) in SIZES.items():
             await self.page.set_viewport_size({"width": width, "height": height})
             await self.page.evaluate("document.fonts.ready")
             wide = await self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert wide <= 0, f"{name} at {size} size is {wide} pixels too wide"
-            assert await self.page.evaluate(UNNAMED) == [], f"{name}: controls without a name"
             for scheme in ("light", "dark"):
                 await self.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
                 assert await self.page.evaluate(FAINT) == [], f"{name}, {scheme}: text with too little contrast"
+                if (size, scheme) in RULES_LOOKED_AT and not self.page.url.endswith("/docs"):
+                    assert await self.page.evaluate(WRONG) == [], f"{name}, {size}, {scheme}"
                 if SHOTS:
                     path = Path(SHOTS) / f"{name}-{size}-{scheme}.png"
                     await self.page.screenshot(path=path, full_page=True)
@@ -111,8 +116,6 @@ class Watched:
         await self.page.set_viewport_size({"width": 1280, "height": 900})
 
 
-UNNAMED = """() => [...document.querySelectorAll("button, a, input, select")].filter((one) => one.checkVisibility()
-  && !(one.textContent.trim() || one.getAttribute("aria-label") || one.labels?.length)).map((one) => one.outerHTML)"""
 FAINT = """() => {
   const channels = (text) => (text.match(/[\\d.]+/g) ?? []).map(Number);
   const light = ([r, g, b]) => [r, g, b].map((c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
@@ -126,6 +129,13 @@ FAINT = """() => {
       const [a, b] = [light(channels(getComputedStyle(one).color)), light(back(one))].sort((x, y) => y - x);
       return (a + 0.05) / (b + 0.05) < 4.5; }).map((one) => one.outerHTML.slice(0, 200));
 }"""
+RULES_LOOKED_AT = (("desktop", "light"), ("phone", "dark"))
+"""Where axe looks; contrasts are looked at everywhere."""
+AXE = Path(__file__).parent / "node/node_modules/axe-core/axe.min.js"
+"""Finds what WCAG 2.2 forbids; `make test` installs it."""
+WRONG = """async () => (await axe.run(document, {resultTypes: ["violations"],
+  runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]})).violations
+  .flatMap((one) => one.nodes.map((node) => `${one.id}: ${node.html.slice(0, 200)} ${node.failureSummary}`))"""
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -187,7 +197,7 @@ async def test_a_bot_is_talked_to_heard_and_interrupted(
         return int(np.abs(np.frombuffer(pcm, "<i2").astype(int)).max(initial=0)) > 3000
 
     await happens(bot.watch, "the bot hears the microphone", is_talked_to)
-    for _ in range(20):
+    for _ in range(60):
         await stream.play(TONE)
     await stream.send({"event": "mark", "mark": {"name": "greeting"}})
     speaker = "() => document.querySelector('browser-phone .meter.out i').style.transform.match(/[\\d.]+/)?.[0] > 0.2"
@@ -199,7 +209,6 @@ async def test_a_bot_is_talked_to_heard_and_interrupted(
         "() => +document.querySelectorAll('dl.numbers dd')[2].textContent.match(/\\d+/)?.[0] > 1000"
     )
     await listens_in(page)
-    await watched.shot("call-listening")
     # The caller, who speaks again and again, speaks over the tone: the bot clears.
     heard = len(stream.payloads())
     await happens(bot.watch, "two seconds pass", lambda: len(stream.payloads()) > heard + 120)
@@ -265,20 +274,51 @@ async def same_by_lines(page: Page, serving: ServerProcess, bot: RecordingApp, m
     assert [(one["track"], one["status"]) for one in found] == [("inbound_track", status) for status in STATES]
 
 
+async def is_kept_as_a_test(page: Page, bot: RecordingApp, directory: Path, stream: str) -> None:
+    """The capture of a stream is saved with a test, which pytest runs against a bot that echoes."""
+    kept = page.get_by_role("region", name="Captures")
+    await expect(kept.get_by_role("button", name="Save as test")).to_have_count(3, timeout=SLOW)
+    saved: list[Download] = []
+    page.on("download", lambda download: saved.append(download))
+    async with page.expect_event("download", lambda download: download.suggested_filename.endswith(".py")):
+        row = kept.locator("div.row").filter(has_text=f"stream {stream[:8]}")
+        await row.get_by_role("button", name="Save as test").click()
+    assert len(saved) == 2
+    for download in saved:
+        await download.save_as(directory / download.suggested_filename)
+    test = directory / saved[1].suggested_filename
+    assert 'live.press("5")' in test.read_text()
+    assert bot.url in test.read_text()
+    bot.echo = True
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        *("-p", "no:cacheprovider", "-p", "trunkline.testing.plugin"),
+        str(test),
+    ]
+    process = await asyncio.create_subprocess_exec(*command, cwd=directory, stdout=subprocess.PIPE)
+    said, _ = await process.communicate()
+    bot.echo = False
+    assert process.returncode == 0, said.decode()
+
+
 async def test_streams_are_started_paused_and_stopped_and_callbacks_sent_again(
-    watched: Watched, serving: ServerProcess, bot: RecordingApp, monkeypatch: pytest.MonkeyPatch
+    watched: Watched, serving: ServerProcess, bot: RecordingApp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     page = await opened(watched, serving, "Numbers")
     await page.get_by_role("row", name="+15550002").get_by_role("button", name="Call it").click()
-    await phone(page).get_by_role("link", name="Look at it").click(timeout=SLOW)
+    await expect(phone(page)).to_contain_text("speak now", timeout=SLOW)
+    await phone(page).get_by_role("link", name="Look at it").click()
     await page.get_by_text("Start a stream…").click()
     async with CallbackReceiver() as receiver:
         form = page.get_by_role("region", name="Streams", exact=True)
         await form.get_by_label("WebSocket URL").fill(f"{bot.url}?who=form")
-        await form.get_by_label("in the codec").select_option("PCMA")
         await form.get_by_label("The bot sends").select_option("rtp")
         await form.get_by_label("Status callback").fill(receiver.url)
         await form.get_by_label("Name", exact=True).fill("it's a tap")
+        await form.get_by_label("Capture it").select_option("true")
         begun = len(bot.sockets)
         await form.get_by_role("button", name="Start a stream").click()
         await happens(bot.watch, "the stream starts", lambda: has_begun(bot, begun))
@@ -286,11 +326,14 @@ async def test_streams_are_started_paused_and_stopped_and_callbacks_sent_again(
         stream = bot.sockets[-1]
         await page.get_by_text("The same with curl and the SDK").click()
         await watched.shot("call-form")
+        await phone(page).get_by_role("button", name="5").click()
+        await happens(bot.watch, "a key comes", lambda: bool(stream.all("dtmf")))
         for name, state in (("Pause", "paused"), ("Resume", "in-progress"), ("Stop", "stopped")):
             await form.get_by_role("button", name=name, exact=True).click()
             await expect(form.locator(".chip").first).to_have_text(state, timeout=SLOW)
         await happens(bot.watch, "it stops", lambda: bool(stream.all("stop")))
         await same_by_lines(page, serving, bot, monkeypatch)
+        await is_kept_as_a_test(page, bot, tmp_path, str(stream.all("start")[0]["stream_id"]))
         await phone(page).get_by_role("button", name="Hang up").click()
         await page.get_by_role("navigation", name="Lists").get_by_role("link", name="Callbacks").click()
         row = page.get_by_role("row").filter(has_text="stream-started").first
@@ -347,6 +390,75 @@ async def test_one_who_is_not_logged_in_lands_and_logs_in_with_a_key(watched: Wa
         await watched.shot(name.lower())
     await page.get_by_role("button", name="Log out").click()
     await expect(page.get_by_label("API key")).to_be_visible()
+
+
+async def tab_to(page: Page, name: str) -> None:
+    """Press Tab until the focus is on what has that name."""
+    for _ in range(80):
+        await page.keyboard.press("Tab")
+        if await page.evaluate(FOCUSED) == name:
+            return
+    raise AssertionError(f"Tab does not lead to {name}")
+
+
+FOCUSED = """() => { const one = document.activeElement;
+  return (one.labels?.[0] ?? one).textContent.trim(); }"""
+
+
+async def announced(page: Page) -> list[str]:
+    """The texts of the live regions in the accessibility tree that Chromium gives to screen readers."""
+    session = await page.context.new_cdp_session(page)
+    nodes = {node["nodeId"]: node for node in (await session.send("Accessibility.getFullAXTree"))["nodes"]}
+
+    def text(node: dict[str, Any]) -> str:
+        if node.get("role", {}).get("value") == "StaticText":
+            return str(node["name"]["value"])
+        return "".join(text(nodes[child]) for child in node.get("childIds", ()) if child in nodes)
+
+    live = [
+        node
+        for node in nodes.values()
+        if any(
+            each["name"] == "live" and each["value"]["value"] in ("polite", "assertive")
+            for each in node.get("properties", ())
+        )
+    ]
+    return [found for node in live if (found := text(node))]
+
+
+async def is_announced(page: Page, words: str) -> None:
+    async with asyncio.timeout(SLOW / 1000):
+        while words not in await announced(page):
+            await page.wait_for_timeout(50)
+
+
+async def test_a_call_is_made_and_ended_by_keyboard_and_what_happens_is_announced(
+    watched: Watched, serving: ServerProcess
+) -> None:
+    page = watched.page
+    await watched.go()
+    await tab_to(page, "API key")
+    await page.keyboard.type(serving.api_key)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="Calls")).to_be_visible(timeout=SLOW)
+    await tab_to(page, "Number or SIP user to call")
+    await page.keyboard.type("+15550002")
+    await page.keyboard.press("Enter")
+    await is_announced(page, "In a call: speak now. Look at it")
+    await tab_to(page, "Look at it")
+    await page.keyboard.press("Enter")
+    await is_announced(page, "The call is in progress.")
+    await tab_to(page, "Start a stream\u2026")
+    await page.keyboard.press("Enter")
+    await tab_to(page, "WebSocket URL")
+    await page.keyboard.type("ws://127.0.0.1:1/")
+    await tab_to(page, "Start a stream")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("region", name="Streams", exact=True).locator(".chip")).to_be_visible(timeout=SLOW)
+    await page.keyboard.press("Shift+Tab")
+    await tab_to(page, "Hang up")
+    await page.keyboard.press("Enter")
+    await is_announced(page, "The call is completed.")
 
 
 async def test_a_denied_microphone_and_an_insecure_page_are_explained(browser: Browser, serving: ServerProcess) -> None:

@@ -1,8 +1,11 @@
 """What a test sees of a call: numbers, sounds, and reasons where there is no number."""
 
+import json
+from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from trunkline.phone.measures import not_placed
@@ -40,6 +43,22 @@ def test_a_sound_is_a_file_of_the_folders_or_pcm(tmp_path: Path) -> None:
     assert pcm_of("one.wav", (tmp_path,)) == pcm_of(tmp_path / "one.wav", ()) == SOUND
     with pytest.raises(NoSound, match=r"two\.wav"):
         pcm_of("two.wav", (tmp_path,))
+
+
+def test_the_caller_of_a_capture_says_the_same_again(tmp_path: Path) -> None:
+    head = {"capture": 1, "codec": "PCMU", "payloads": "whole"}
+    lines: list[dict[str, object]] = [head, {"ms": 0, "to": "app", "message": {"event": "start"}}]
+    for number, payload in enumerate((b"\xff", b"\x00", b"\xff")):
+        media = {"track": "inbound", "timestamp": str(number * 20), "payload": b64encode(payload * 160).decode()}
+        lines.append({"ms": number * 20, "to": "app", "message": {"event": "media", "media": media}})
+    path = tmp_path / "one.capture.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    pcm = np.frombuffer(pcm_of("one.capture.jsonl", (tmp_path,)), "<i2").astype(int)
+    assert len(pcm) == 60 * 16
+    assert abs(pcm[:280]).max() < 1000 < 30_000 < abs(pcm[380:600]).min()
+    path.write_text("{}")
+    with pytest.raises(NoSound, match=r"one\.capture\.jsonl: its first line does not say"):
+        pcm_of(path, ())
 
 
 def test_what_was_heard_is_compared_and_can_be_kept(tmp_path: Path) -> None:

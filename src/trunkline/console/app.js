@@ -80,8 +80,10 @@ function show() {
   page?.close?.();
   const shown = PAGES[name] ? name : name === "call" || name === "help" ? name : "calls";
   for (const one of nav.children) {
-    if (one.getAttribute("href") === `#/${shown === "call" ? "calls" : shown}`) one.setAttribute("aria-current", "page");
-    else one.removeAttribute("aria-current");
+    if (one.getAttribute("href") === `#/${shown === "call" ? "calls" : shown}`) {
+      one.setAttribute("aria-current", "page");
+      nav.scrollLeft = one.offsetLeft - nav.offsetLeft - 16;  // on a phone not all are in sight
+    } else one.removeAttribute("aria-current");
   }
   if (shown === "call") page = new CallPage(content, events, argument);
   else if (shown === "help") { page = null; content.replaceChildren(...help(argument)); document.getElementById(argument)?.scrollIntoView(); }

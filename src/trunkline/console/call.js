@@ -1,7 +1,8 @@
 /** One call, live or past. */
 
 import { ask, callPath } from "./api.js";
-import { action, chip, clock, day, exact, h, seconds } from "./dom.js";
+import { captures } from "./captures.js";
+import { action, chip, day, exact, h, replace, seconds } from "./dom.js";
 import { number } from "./help.js";
 import { streamForm } from "./stream-form.js";
 import "./listen.js";
@@ -13,10 +14,14 @@ export class CallPage {
   #content; #events; #sid; #call = null; #streams = []; #timers = []; #closed = false;
   #waves = h("call-waves");
   #audio = h("call-audio");
-  #head = h("div"); #why = h("div"); #numbers = h("dl", { class: "numbers" }); #streamList = h("div");
+  #state = h("p", { role: "status", class: "unseen" });
+  #head = h("div"); #why = h("div"); #numbers = h("dl", { class: "numbers" }); #streamList = h("div"); #captures = h("div");
   #messages = h("ol", { class: "plain log small", tabindex: 0, "aria-label": "Messages" });
   #ladder = h("ol", { class: "ladder log small", tabindex: 0, "aria-label": "SIP messages" });
   #callbacks = h("ol", { class: "plain log small", tabindex: 0, "aria-label": "Callbacks" });
+  #hangUp = action("Hang up", () => ask("POST", callPath(this.#sid), { Status: "completed" }), "danger");
+  #about = h("p", { class: "row dim" });
+  #values = new Map();
   #shown = new Set();
   #late = null;
 
@@ -26,11 +31,13 @@ export class CallPage {
     this.#sid = sid;
     const card = (title, ...children) => h("section", { class: "card", "aria-label": title }, h("h2", {}, title), children);
     content.replaceChildren(
+      this.#state,
       this.#head,
       card("Levels", this.#waves, this.#audio),
       card("Numbers", this.#numbers),
       card("Why", this.#why),
       card("Streams", this.#streamList, streamForm(sid, () => this.#load())),
+      card("Captures", this.#captures),
       card("Messages of the streams", this.#messages),
       card("SIP", this.#ladder),
       card("Callbacks", this.#callbacks),
@@ -74,8 +81,18 @@ export class CallPage {
       this.#drawHead();
       this.#drawStreams();
       this.#loadWhy();
+      this.#loadCaptures();
     } catch (error) {
       if (!this.#closed) this.#head.replaceChildren(h("h1", {}, "Call"), h("p", { class: "hint" }, error.message));
+    }
+  }
+
+  async #loadCaptures() {
+    try {
+      const found = await captures(this.#sid, this.#call, () => this.#of("first-audio").at(-1)?.milliseconds);
+      if (!this.#closed) replace(this.#captures, ...found);
+    } catch (error) {
+      if (!this.#closed) this.#captures.replaceChildren(h("p", { class: "hint" }, error.message));
     }
   }
 
@@ -92,20 +109,20 @@ export class CallPage {
     const call = this.#call, live = this.#live;
     const since = call.start_time ? Math.max(0, Math.round((Date.now() - Date.parse(call.start_time)) / 1000)) : null;
     const known = this.#of("call-").at(-1);
-    const buttons = this.#head.querySelector(".actions") && this.#head.dataset.live === String(live)
-      ? this.#head.querySelector(".actions")
-      : h("span", { class: "actions" }, live && action("Hang up", () => ask("POST", callPath(this.#sid), { Status: "completed" }), "danger"));
-    this.#head.dataset.live = live;
     this.#audio.show(this.#sid, live);
-    this.#head.replaceChildren(
-      h("div", { class: "row" }, h("h1", { class: "grow" }, `${call.from} → ${call.to}`), buttons),
-      h("p", { class: "row dim" }, chip(call.status), h("span", {}, call.direction), known?.codec ? h("span", {}, known.codec) : "", h("span", { class: "num" }, live ? seconds(since) : seconds(Number(call.duration ?? 0))), h("span", {}, day(call.start_time)), known?.reason ? h("span", {}, known.reason) : null),
-    );
+    // Said by screen readers, once for each change.
+    const words = `The call is ${call.status.replace("-", " ")}.`;
+    if (this.#state.textContent !== words) this.#state.textContent = words;
+    if (!this.#head.contains(this.#about)) {
+      this.#head.replaceChildren(h("div", { class: "row" }, h("h1", { class: "grow" }, `${call.from} → ${call.to}`), this.#hangUp), this.#about);
+    }
+    this.#hangUp.hidden = !live;
+    this.#about.replaceChildren(chip(call.status), h("span", {}, call.direction), known?.codec ? h("span", {}, known.codec) : "", h("span", { class: "num" }, live ? seconds(since) : seconds(Number(call.duration ?? 0))), h("span", {}, day(call.start_time)), known?.reason ? h("span", {}, known.reason) : "");
   }
 
   #drawStreams() {
     const change = (stream, status) => async () => { await ask("POST", callPath(this.#sid, `/Streams/${stream.sid}.json`), { Status: status }); this.#load(); };
-    this.#streamList.replaceChildren(...(this.#streams.length ? this.#streams : [null]).map((stream) => stream === null
+    replace(this.#streamList, ...(this.#streams.length ? this.#streams : [null]).map((stream) => stream === null
       ? h("p", { class: "dim" }, "No stream yet.")
       : h("div", { class: "row" }, chip(stream.status), h("strong", { class: "break" }, stream.name ?? stream.sid.slice(0, 8)), h("span", { class: "dim grow break" }, `${stream.track} ${stream.ended_reason ?? ""}`),
         h("span", { class: "row" },
@@ -139,13 +156,20 @@ export class CallPage {
     const last = this.#events.of(this.#sid).levels.at(-1), streams = last?.streams ?? [];
     const sum = (name) => streams.reduce((total, one) => total + one[name], 0);
     const first = this.#of("first-audio").at(-1), barge = this.#of("barge-in"), ms = (one) => (one ? `${one.milliseconds} ms` : "–");
-    this.#numbers.replaceChildren(
-      number("first-audio", ms(first)), number("barge-in", ms(barge.at(-1))),
-      number("queue", last ? `${sum("queued_ms")} ms` : "–"),
-      number("marks", `${count("asked")} / ${count("played")} / ${count("cleared")}`),
-      number("clears", count("clear")), number("keys", this.#of("dtmf").map((one) => one.digit).join("") || "–"),
-      number("from-bot", last ? sum("media_received") : "–"), number("to-bot", last ? sum("media_sent") : "–"),
-    );
+    const values = {
+      "first-audio": ms(first), "barge-in": ms(barge.at(-1)), queue: last ? `${sum("queued_ms")} ms` : "–",
+      marks: `${count("asked")} / ${count("played")} / ${count("cleared")}`, clears: count("clear"),
+      keys: this.#of("dtmf").map((one) => one.digit).join("") || "–",
+      "from-bot": last ? sum("media_received") : "–", "to-bot": last ? sum("media_sent") : "–",
+    };
+    // In place: the focus may be on a link.
+    for (const [name, value] of Object.entries(values)) {
+      if (!this.#values.has(name)) {
+        this.#values.set(name, h("dd"));
+        this.#numbers.append(number(name, this.#values.get(name)));
+      }
+      this.#values.get(name).textContent = value;
+    }
   }
 
   #draw() {

@@ -62,3 +62,17 @@ export function action(label, act, kind = "quiet") {
   } }, label);
   return button;
 }
+
+const FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex]";
+
+/** Put children in place of others; the focus stays on the link that leads to the same, or at the same place. */
+export function replace(container, ...children) {
+  const former = document.activeElement, inside = container.contains(former) && former !== container;
+  const place = inside ? [...container.querySelectorAll(FOCUSABLE)].indexOf(former) : -1, link = inside && former.getAttribute("href");
+  container.replaceChildren(...children);
+  if (!inside || container.contains(document.activeElement)) return;
+  const all = [...container.querySelectorAll(FOCUSABLE)];
+  const next = (link && all.find((one) => one.getAttribute("href") === link)) || all[Math.min(place, all.length - 1)];
+  if (next) next.focus({ preventScroll: true });
+  else document.getElementById("content").focus({ preventScroll: true });
+}

@@ -15,9 +15,9 @@ const NUMBERS = {
   "level-out": ["Level to the caller", "RMS of what the caller hears."],
 };
 
-/** A number with its label, which leads to its explanation. */
+/** A number, a `dd`, with its label, which leads to its explanation. */
 export function number(name, value) {
-  return h("div", {}, h("dt", {}, h("a", { href: `#/help/${name}`, title: NUMBERS[name][1] }, NUMBERS[name][0])), h("dd", {}, value));
+  return h("div", {}, h("dt", {}, h("a", { href: `#/help/${name}`, title: NUMBERS[name][1] }, NUMBERS[name][0])), value);
 }
 
 export function help() {

@@ -1,7 +1,7 @@
 /** The lists: calls, streams, callbacks, applications, numbers, phones, trunks, keys. */
 
 import { account, ask, callPath } from "./api.js";
-import { action, chip, day, h, note, seconds, table } from "./dom.js";
+import { action, chip, day, h, note, replace, seconds, table } from "./dom.js";
 
 export const callLink = (sid, text) => h("a", { href: `#/call/${encodeURIComponent(sid)}`, class: "break" }, text ?? sid.slice(0, 14) + "…");
 
@@ -15,7 +15,7 @@ function live(content, title, load, events, names = []) {
     due = null;
     try {
       const shown = await load();
-      if (!closed && shown) body.replaceChildren(...[shown].flat().filter(Boolean));
+      if (!closed && shown) replace(body, ...[shown].flat().filter(Boolean));
     } catch (error) {
       if (!closed) body.replaceChildren(h("p", { class: "hint" }, error.status === 403 ? "This key's scope does not show this list." : error.message));
     }

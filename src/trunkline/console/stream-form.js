@@ -10,13 +10,15 @@ const FIELDS = [
   ["BidirectionalCodec", "in the codec", ["PCMU", "PCMA", "G722", "L16", "OPUS"]],
   ["Name", "Name", null, ""],
   ["StatusCallback", "Status callback", null, ""],
+  ["Capture", "Capture it", ["", "true", "false"]],
 ];
+const OURS = ["Capture"];  // which the SDK does not know
 const snake = (name) => name.replace(/[A-Z]/g, (letter, at) => (at ? "_" : "") + letter.toLowerCase());
 const shell = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 
 export function streamForm(sid, done) {
   const inputs = Object.fromEntries(FIELDS.map(([name, , values, hint]) => [name, values
-    ? h("select", { name }, values.map((value) => h("option", {}, value)))
+    ? h("select", { name }, values.map((value) => h("option", { value }, value || "as the server does")))
     : h("input", { name, placeholder: hint, spellcheck: "false", type: name === "Url" || name === "StatusCallback" ? "url" : "text", required: name === "Url" })]));
   const curl = h("pre", { tabindex: 0, "aria-label": "The same with curl" }), python = h("pre", { tabindex: 0, "aria-label": "The same with the Python SDK" });
   const given = () => Object.fromEntries(Object.entries(inputs).map(([name, input]) => [name, input.value.trim()]).filter(([, value]) => value));
@@ -26,7 +28,8 @@ export function streamForm(sid, done) {
       ...Object.entries(body).map(([name, value]) => `--data-urlencode ${shell(`${name}=${value}`)}`)].join(" \\\n  ");
     python.textContent = `import os\n\nfrom telnyx import Telnyx\n\nclient = Telnyx(api_key=os.environ["TRUNKLINE_API_KEY"], base_url="${location.origin}/v2")\n`
       + `client.texml.accounts.calls.streams_json(\n    "${sid}",\n    account_sid="${session.account}",\n`
-      + Object.entries(body).map(([name, value]) => `    ${snake(name)}=${JSON.stringify(value)},\n`).join("") + ")";
+      + Object.entries(body).map(([name, value]) => (OURS.includes(name)
+        ? `    extra_body={${JSON.stringify(name)}: ${JSON.stringify(value)}},\n` : `    ${snake(name)}=${JSON.stringify(value)},\n`)).join("") + ")";
   };
   const start = action("Start a stream", async () => {
     if (!inputs.Url.reportValidity()) return;

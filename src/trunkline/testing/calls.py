@@ -11,10 +11,12 @@ from trunkline.phone.call import PhoneCall
 from trunkline.phone.conversation import is_quiet
 from trunkline.phone.measures import CallResult, measure, spans
 from trunkline.phone.values import PhoneEvent
+from trunkline.streaming.capture_names import SUFFIX as CAPTURE_SUFFIX
 from trunkline.testing.likeness import ENOUGH, has_tone, likeness
 
 Sound = str | Path | bytes
-"""What the caller says: the path of an audio file, a text that espeak-ng speaks, or PCM (16-bit, mono, `RATE`)."""
+"""What the caller says: the path of an audio file, or of a capture, whose caller it then is; a text that espeak-ng
+speaks; or PCM (16-bit, mono, `RATE`)."""
 RATE = 16000
 """Samples per second of all PCM here."""
 SUFFIXES = frozenset((".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".aiff", ".au"))
@@ -30,10 +32,25 @@ def pcm_of(sound: Sound, folders: Sequence[Path]) -> bytes:
     if isinstance(sound, bytes):
         return sound
     path = Path(sound)
-    if isinstance(sound, str) and path.suffix.lower() not in SUFFIXES:
+    if isinstance(sound, str) and path.suffix.lower() not in SUFFIXES and not sound.endswith(CAPTURE_SUFFIX):
         return sounds.speak(sound, RATE)
     found = next((folder / path for folder in folders if (folder / path).exists()), path)
-    return sounds.load(found, RATE)
+    return _caller_of(found) if path.name.endswith(CAPTURE_SUFFIX) else sounds.load(found, RATE)
+
+
+def _caller_of(path: Path) -> bytes:
+    """What the caller of a captured call said, with its pauses."""
+    from trunkline.apps.captured import BadCapture, read_capture
+    from trunkline.apps.export import heard
+    from trunkline.media.codecs import CODECS
+    from trunkline.media.codecs.resample import resampler
+
+    try:
+        capture = read_capture([path.read_text()])
+        pcm = heard(capture)
+    except (BadCapture, OSError, ValueError) as problem:
+        raise sounds.NoSound(f"{path}: {problem}") from None
+    return resampler(CODECS[capture.codec].sample_rate, RATE)(pcm)
 
 
 @dataclass(frozen=True, repr=False)
