@@ -1,7 +1,6 @@
 """The command line as a user meets it: real processes, what they print and how they exit."""
 
 import json
-import os
 import re
 import signal
 import socket
@@ -16,24 +15,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from commands import CLEAN, trunkline
 from trunkline.cli import app
 
 pytestmark = pytest.mark.process
 
 ACCOUNT = "4b5a5c0e-6d0a-4a9a-9f5e-0a8a1b3c5d7e"
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
-
-
-def trunkline(cwd: Path, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "trunkline", *arguments],
-        cwd=cwd,
-        env=CLEAN | (env or {}),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -192,7 +179,8 @@ def test_the_version_for_machines_says_how_packets_are_handled(tmp_path: Path) -
     found = json.loads(trunkline(tmp_path, "version", "--json").stdout)
     versions = [trunkline(tmp_path, asked).stdout.strip() for asked in ("version", "--version")]
     assert versions == [found["version"]] * 2
-    plain = json.loads(trunkline(tmp_path, "version", "--json", env={"TRUNKLINE_UNCOMPILED": "1"}).stdout)
+    command, uncompiled = (sys.executable, "-m", "trunkline", "version", "--json"), {"TRUNKLINE_UNCOMPILED": "1"}
+    plain = json.loads(subprocess.check_output(command, env=CLEAN | uncompiled, cwd=tmp_path))
     assert (plain["packet_path"], plain["packet_path_reason"]) == ("as Python", "TRUNKLINE_UNCOMPILED is set")
 
 

@@ -4,9 +4,11 @@ import asyncio
 import json
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
+from commands import trunkline
 from trunkline.apps.call import BotCall
 from trunkline.apps.speech import babble
 from trunkline.apps.stream import BotStream
@@ -43,9 +45,8 @@ async def test_an_app_is_run_until_it_is_ended() -> None:
         (("proxy",), "needs the URL of a bot"),
     ],
 )
-async def test_a_mistake_is_one_line_and_exit_code_2(arguments: tuple[str, ...], words: str) -> None:
-    process = await asyncio.create_subprocess_exec(*TRUNKLINE, "app", *arguments, stderr=asyncio.subprocess.PIPE)
-    _, said = await process.communicate()
-    assert process.returncode == 2
-    assert words in said.decode()
-    assert said.count(b"\n") == 1
+def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+    done = trunkline(tmp_path, "app", *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1

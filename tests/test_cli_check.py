@@ -2,28 +2,22 @@
 
 import asyncio
 import json
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from websockets.asyncio.server import serve
 
+import commands
 from apps import bots
 
 pytestmark = pytest.mark.process
 
-TRUNKLINE = (sys.executable, "-m", "trunkline")
-
 
 async def trunkline(*arguments: str) -> tuple[int | None, str, str]:
     """Exit code, stdout, stderr."""
-    process = await asyncio.create_subprocess_exec(
-        *TRUNKLINE, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    async with asyncio.timeout(90):
-        out, err = await process.communicate()
-    return process.returncode, out.decode(), err.decode()
+    done = await asyncio.to_thread(commands.trunkline, Path.cwd(), *arguments)
+    return done.returncode, done.stdout, done.stderr
 
 
 async def test_the_result_is_json_and_junit(tmp_path: Path) -> None:

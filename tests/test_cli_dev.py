@@ -16,6 +16,7 @@ import httpx
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
+import commands
 from peers.harness import RecordingApp, happens
 from trunkline.demo.audio import speech
 from trunkline.demo.caller import DemoCaller
@@ -215,9 +216,8 @@ async def test_texml_comes_from_a_url_and_the_store_may_be_kept(tmp_path: Path, 
         (("ws://a", "--http.prt", "1"), "no such setting: --http.prt"),
     ],
 )
-async def test_a_mistake_is_one_line(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
-    process = await trunkline(tmp_path, "dev", *words)
-    out, _ = await asyncio.wait_for(process.communicate(), SECONDS)
-    assert process.returncode == 2
-    assert said in out.decode()
-    assert out.decode().count("\n") == 1
+def test_a_mistake_is_one_line(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    done = commands.trunkline(tmp_path, "dev", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
