@@ -1,12 +1,15 @@
 """The packet path does the same compiled and as the Python that it was compiled from."""
 
+import ast
 import os
+import re
 import runpy
 import shutil
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -20,6 +23,8 @@ from halves import PAIRS, PYTHON
 from trunkline import compiled, speedups
 
 TESTS = Path(__file__).parent
+SOURCES = compiled.PACKAGE.parent
+ROOMS = ("media", "streaming")
 SHORT, LONG = st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF)
 COUNT = st.integers(0, 1 << 62)
 
@@ -196,9 +201,56 @@ def test_a_call_is_the_same(seed: str) -> None:
     assert ours == theirs
 
 
+@cache
+def imported(file: Path) -> frozenset[Path]:
+    """The files of ours that a file imports, wherever in it."""
+    names = set[str]()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            names |= {".".join([*module, *name]) for name in ([], *([alias.name] for alias in node.names))}
+    ends = (".py", "/__init__.py")
+    paths = (base / (name.replace(".", "/") + end) for name in names for base in (SOURCES, TESTS) for end in ends)
+    return frozenset(path for path in paths if path.is_file())
+
+
+def fixtures(conftest: Path) -> set[str]:
+    found = set()
+    for node in ast.parse(conftest.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            found |= {node.name for mark in node.decorator_list if "fixture" in ast.unparse(mark)}
+    return found
+
+
+def sources(test: Path) -> set[Path]:
+    """What a file of tests imports, and that in turn; and each conftest.py of which it names a fixture."""
+    conftests = [folder / "conftest.py" for folder in test.parents if (folder / "conftest.py").exists()]
+    words = set(re.findall(r"\w+", test.read_text()))
+    left, found = {test, *(conftest for conftest in conftests if fixtures(conftest) & words)}, set[Path]()
+    while left:
+        file = left.pop()
+        found.add(file)
+        left |= imported(file) - found
+    return found
+
+
+@cache
+def compared_tests() -> dict[Path, set[Path]]:
+    """The files of tests that reach Python which is also compiled, and which they reach."""
+    compiled_too = {file.with_suffix(".py") for file in compiled.PACKAGE.rglob("*.pxd")}
+    loaded_by_name = (compiled.PACKAGE / "media" / "codecs").glob("*.py")
+    assert not any(sources(file) & compiled_too for file in loaded_by_name)
+    tests = [test for room in ROOMS for test in sorted((TESTS / room).rglob("test_*.py"))]
+    reached = {test: sources(test) & compiled_too for test in tests}
+    assert set[Path]().union(*reached.values()) == {file for file in compiled_too if file.exists()}
+    return {test: files for test, files in reached.items() if files}
+
+
 @pytest.mark.process
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("part", ["media/test_*", "media/[a-z]*/", "streaming"])
-def test_the_rooms_own_tests_hold_for_the_python(part: str) -> None:
-    """For the compiled modules they hold anyway: it is those that all other tests run."""
-    run("-m", "pytest", "-q", *map(str, TESTS.glob(part)), uncompiled=True)
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_rooms_own_tests_hold_for_the_python(room: str) -> None:
+    """For the compiled modules they hold anyway: it is those that all other tests run. A file of tests that reaches no
+    such module runs the same Python there."""
+    files = [str(test) for test in compared_tests() if TESTS / room in test.parents]
+    run("-m", "pytest", "-q", *files, uncompiled=True)
