@@ -198,7 +198,7 @@ class Path:
 
 
 async def measure(
-    sink_port: int, legs: int, rounds: int, *, echo: bool, plain: bool, callgrind: bool
+    sink_port: int, legs: int, rounds: int, warm_up: int, *, echo: bool, plain: bool, callgrind: bool
 ) -> dict[str, float]:
     """Do it; what it took."""
     gc.disable()
@@ -207,7 +207,7 @@ async def measure(
         peer.bind(("127.0.0.1", 0))
         path = Path(legs, peer, Sender(), echo=echo)
         await path.open(sink_port)
-        for _ in range(WARM_UP):
+        for _ in range(warm_up):
             await path.round()
         if callgrind:
             control = ("callgrind_control", "--instr=on", str(os.getpid()))
@@ -258,7 +258,7 @@ def main(args: argparse.Namespace) -> None:
             result = uvloop.run(weigh(port, args.legs, echo=not args.one_way, track=track))
         else:
             how = {"echo": not args.one_way, "plain": args.plain or args.callgrind, "callgrind": args.callgrind}
-            result = uvloop.run(measure(port, args.legs, args.rounds, **how))
+            result = uvloop.run(measure(port, args.legs, args.rounds, args.warm_up, **how))
         child.communicate()
     sys.stdout.write(json.dumps(result) + "\n")
 
@@ -267,6 +267,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--legs", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=CYCLE)
+    parser.add_argument("--warm-up", type=int, default=WARM_UP, help="rounds before the count")
     parser.add_argument("--one-way", action="store_true", help="the sink returns nothing")
     parser.add_argument("--both-tracks", action="store_true", help="the sink is sent both; for --memory")
     parser.add_argument("--plain", action="store_true", help="count nothing")
