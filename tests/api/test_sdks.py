@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-import telnyx
-from telnyx import AsyncTelnyx
 
 from peers.customer import NODE, needs_node
 from trunkline.api.server import HttpServer
@@ -18,6 +16,8 @@ from trunkline.errors import Unavailable
 from trunkline.streaming.params import BidirectionalMode, Track
 
 if TYPE_CHECKING:
+    from telnyx import AsyncTelnyx  # takes seconds to import: not with this file
+
     from api.conftest import MemoryCalls
 
 pytestmark = pytest.mark.peer
@@ -38,14 +38,16 @@ def call(streams_path: str) -> str:
 
 
 @pytest.fixture
-async def sdk(server: HttpServer) -> AsyncIterator[AsyncTelnyx]:
+async def sdk(server: HttpServer) -> AsyncIterator["AsyncTelnyx"]:
     """The Python SDK, pointed at us."""
+    from telnyx import AsyncTelnyx
+
     async with httpx.AsyncClient(trust_env=False, verify=False) as transport:
         url = f"http://127.0.0.1:{server.port}/v2"
         yield AsyncTelnyx(api_key="KEY0123456789", base_url=url, http_client=transport)
 
 
-async def test_the_python_sdk_creates_a_call_by_an_application(sdk: AsyncTelnyx, control: "MemoryCalls") -> None:
+async def test_the_python_sdk_creates_a_call_by_an_application(sdk: "AsyncTelnyx", control: "MemoryCalls") -> None:
     made = await sdk.texml.calls.create(
         "1293384261075731499", from_="+13120001234", to="+13121230000", url="https://x/v"
     )
@@ -58,7 +60,7 @@ async def test_the_python_sdk_creates_a_call_by_an_application(sdk: AsyncTelnyx,
     assert control.placed[0].application_sid == "1293384261075731499"
 
 
-async def test_python_starts_and_stops(sdk: AsyncTelnyx, control: "MemoryCalls", account: str, call: str) -> None:
+async def test_python_starts_and_stops(sdk: "AsyncTelnyx", control: "MemoryCalls", account: str, call: str) -> None:
     started = await sdk.texml.accounts.calls.streams_json(
         call,
         account_sid=account,
@@ -85,7 +87,9 @@ async def test_python_starts_and_stops(sdk: AsyncTelnyx, control: "MemoryCalls",
         assert (stopped.sid, stopped.status) == (started.sid, "stopped")
 
 
-async def test_python_lists_fetches_and_ends_calls(sdk: AsyncTelnyx, account: str, call: str) -> None:
+async def test_python_lists_fetches_and_ends_calls(sdk: "AsyncTelnyx", account: str, call: str) -> None:
+    import telnyx
+
     page = await sdk.texml.accounts.calls.retrieve_calls(account, page_size=2, start_time_gt="2023-05-22")
     assert [len(page.calls or []), page.page, page.page_size] == [2, 0, 2]
     fetched = await sdk.texml.accounts.calls.retrieve(call, account_sid=account)
@@ -100,7 +104,9 @@ async def test_python_lists_fetches_and_ends_calls(sdk: AsyncTelnyx, account: st
         await sdk.calls.actions.hangup(call)
 
 
-async def test_python_places_and_redirects(sdk: AsyncTelnyx, control: "MemoryCalls", account: str) -> None:
+async def test_python_places_and_redirects(sdk: "AsyncTelnyx", control: "MemoryCalls", account: str) -> None:
+    import telnyx
+
     calls = sdk.texml.accounts.calls
     placed = await calls.calls(
         account,
@@ -143,7 +149,7 @@ async def test_python_places_and_redirects(sdk: AsyncTelnyx, control: "MemoryCal
     assert body["errors"][0]["source"] == {"pointer": "/From"}
 
 
-async def test_python_hangs_up(sdk: AsyncTelnyx, control: "MemoryCalls", call: str) -> None:
+async def test_python_hangs_up(sdk: "AsyncTelnyx", control: "MemoryCalls", call: str) -> None:
     answer = await sdk.calls.actions.hangup(call)
     assert answer.data is not None
     assert answer.data.result == "ok"
@@ -151,8 +157,10 @@ async def test_python_hangs_up(sdk: AsyncTelnyx, control: "MemoryCalls", call: s
 
 
 async def test_python_raises_its_own_errors_without_repeating(
-    sdk: AsyncTelnyx, control: "MemoryCalls", account: str, call: str
+    sdk: "AsyncTelnyx", control: "MemoryCalls", account: str, call: str
 ) -> None:
+    import telnyx
+
     start = sdk.texml.accounts.calls.streams_json
     with pytest.raises(telnyx.UnprocessableEntityError) as missing:
         await start(call, account_sid=account)
@@ -177,7 +185,7 @@ async def test_python_raises_its_own_errors_without_repeating(
 
 
 async def test_python_repeats_what_is_unavailable_until_it_is_not(
-    sdk: AsyncTelnyx, control: "MemoryCalls", account: str, call: str
+    sdk: "AsyncTelnyx", control: "MemoryCalls", account: str, call: str
 ) -> None:
     tries = 0
 
@@ -195,6 +203,8 @@ async def test_python_repeats_what_is_unavailable_until_it_is_not(
 async def test_python_that_lost_the_answer_gets_the_stream_of_its_first_try(
     server: HttpServer, control: "MemoryCalls", account: str, call: str
 ) -> None:
+    from telnyx import AsyncTelnyx
+
     class Lossy(httpx.AsyncHTTPTransport):
         """Loses the first answer after the request has been served."""
 

@@ -16,10 +16,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from telnyx import AsyncTelnyx
-from telnyx.types.texml.accounts.call_resource import CallResource
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
@@ -28,6 +26,10 @@ from trunkline.demo.callbacks import CallbackReceiver
 from trunkline.demo.caller import PCMU, Heard, parse_rtp
 from trunkline.demo.server import ServerProcess
 from trunkline.demo.watch import Watch
+
+if TYPE_CHECKING:
+    from telnyx import AsyncTelnyx  # takes seconds to import, and many that need no SDK use this file
+    from telnyx.types.texml.accounts.call_resource import CallResource
 
 GLANCE = 0.02
 """Seconds between two looks at what reports no change: the other tests need the CPU."""
@@ -94,7 +96,7 @@ def _state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-async def no_call_left(client: AsyncTelnyx, account_sid: str) -> None:
+async def no_call_left(client: "AsyncTelnyx", account_sid: str) -> None:
     """Wait until none is listed as in progress: one that a test before has ended may still be."""
     async with asyncio.timeout(30):
         while any(  # noqa: ASYNC110 - nothing reports it
@@ -104,7 +106,7 @@ async def no_call_left(client: AsyncTelnyx, account_sid: str) -> None:
             await asyncio.sleep(GLANCE)
 
 
-async def listed_calls(client: AsyncTelnyx, account_sid: str, status: str, sid: str = "") -> list[CallResource]:
+async def listed_calls(client: "AsyncTelnyx", account_sid: str, status: str, sid: str = "") -> list["CallResource"]:
     """The account's calls of that status, as soon as there is one, or the one with that sid: the list is documented as
     eventually consistent."""
     async with asyncio.timeout(30):

@@ -1,17 +1,18 @@
 """A server on each database, asked by the official Python and Node SDKs, and what it leaves there."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import telnyx
-from telnyx import AsyncTelnyx
 
 from peers.customer import needs_node, node
 from peers.harness import new_server, running
 from trunkline.config import StoreSettings
 from trunkline.demo.server import ServerProcess
 from trunkline.store.store import Store
+
+if TYPE_CHECKING:
+    from telnyx import AsyncTelnyx  # takes seconds to import: not with this file
 
 pytestmark = [pytest.mark.peer, needs_node]
 
@@ -26,11 +27,15 @@ WANTED: dict[str, Any] = {
 }
 
 
-def sdk(server: ServerProcess) -> AsyncTelnyx:
+def sdk(server: ServerProcess) -> "AsyncTelnyx":
+    from telnyx import AsyncTelnyx
+
     return AsyncTelnyx(api_key=server.api_key, base_url=server.base_url, max_retries=0)
 
 
 async def test_applications_made_by_the_sdks_outlive_the_server(any_settings: StoreSettings, tmp_path: Path) -> None:
+    import telnyx
+
     store: dict[str, Any] = {} if any_settings.url is None else {"store__url": any_settings.url}
     process = new_server(tmp_path, applications=CONFIGURED, **store)
     async with running(process) as server, sdk(server) as client:
