@@ -11,7 +11,7 @@ COMPILED := pyproject.toml setup.py $(INTERFACES) $(wildcard $(INTERFACES:.pxd=.
 # Tests of calls compare what is sent in real time, so they run without the others beside them, and fewer at once. All
 # of them wait more than they work.
 CALLS := tests/peers tests/workers tests/demo/test_story.py tests/apps/test_check.py
-ROOMS_AT_ONCE ?= $(shell expr 2 \* $$(nproc))
+ROOMS_AT_ONCE ?= $(shell expr 1 + $$(nproc))
 CALLS_AT_ONCE ?= $(shell expr 1 + $$(nproc))
 # To the moment, or every packet: after them, with nothing else beside.
 STRICT := $(foreach name,stalls endings sipp load takeovers,tests/peers/test_$(name).py) tests/workers/worker/test_stream_targets.py
