@@ -180,6 +180,33 @@ def test_the_next_utterance_is_no_underrun(silence: int, underruns: int) -> None
     assert queue.underruns == underruns
 
 
+@pytest.mark.parametrize("live", [True, False])
+@pytest.mark.parametrize("prebuffer", [0, 20, 60])
+def test_chunks_shorter_than_a_packet_that_come_too_late_are_underruns(prebuffer: int, live: bool) -> None:
+    """10 ms of audio each 20 ms: from the start of playback on every other packet is silence."""
+    queue, gaps, heard = Playback("PCMU", prebuffer=prebuffer, limit=9, mark_limit=9, live=live), 0, False
+    for at in range(0, 600, 20):
+        queue.put(audio(80))
+        frame = queue.next_frame(at)
+        gaps += heard and frame is None
+        heard = heard or frame is not None
+    assert queue.underruns == gaps >= 7
+
+
+@pytest.mark.parametrize("prebuffer", [0, 20, 60])
+def test_chunks_shorter_than_a_packet_that_come_in_time_are_none(prebuffer: int) -> None:
+    """10 ms each 10 ms, the first just before a tick, and the last a rest shorter than a packet."""
+    queue = playback(prebuffer)
+    queue.put(audio(80))
+    for at in range(0, 400, 20):
+        queue.next_frame(at)
+        queue.put(audio(160))
+    assert any(ticks(queue, 3 + GAP // 20, 400))
+    queue.put(audio(80))
+    queue.next_frame(480 + GAP)
+    assert queue.underruns == 0
+
+
 def test_a_burst_leaves_no_backlog_behind() -> None:
     queue = playback(prebuffer=60)
     queue.put(audio(24_000))
@@ -387,6 +414,17 @@ def test_a_mark_takes_memory_until_it_is_taken() -> None:
     assert queue.mark(b"x" * 10)
     queue.release()
     assert budget.held == 0
+
+
+def test_too_many_marks_are_no_lack_of_memory_though_there_was_one_before() -> None:
+    budget = Budget(BLOCK_COST + 2 * (MARK_COST + 1))
+    queue = Playback("PCMU", prebuffer=0, limit=600, mark_limit=2, budget=budget)
+    queue.put(audio(160))
+    assert [queue.mark(b"x") for _ in range(2)] == [True, True]
+    assert not queue.put(bytes(BLOCK))
+    assert queue.short
+    assert not queue.mark(b"x")
+    assert not queue.short
 
 
 def test_promised_audio_keeps_its_memory_when_other_audio_is_cleared() -> None:

@@ -12,6 +12,8 @@ SLOW = 85
 """Percent of real time below which an app's audio has gaps."""
 LITTLE_LEFT = 1500
 """Milliseconds of audio below which little is left to play: an app that is too slow is heard with gaps, or soon is."""
+BROKEN_UP = 3
+"""Underruns that may happen: from more on an app's audio comes too late or too slowly."""
 BACKLOG = 4000
 """Milliseconds of audio that must wait before it is said that more and more does."""
 PCM_RATES = (8000, 16000, 22050, 24000, 44100, 48000)
@@ -118,9 +120,9 @@ class StreamFacts(StreamReport):
 
     @property
     def too_slow(self) -> bool:
-        """Audio comes slower than it is played, and little is left."""
-        slow = 0 <= self.app_pace_percent < SLOW
-        return slow and self.queued_ms < LITTLE_LEFT and self.bytes_per_second > 0
+        """Audio comes slower than it is played, which was heard, and little is left."""
+        slow = 0 <= self.app_pace_percent < SLOW and self.bytes_per_second > 0
+        return slow and self.underruns > BROKEN_UP and self.queued_ms < LITTLE_LEFT
 
     @property
     def pcm_rate(self) -> int:
@@ -245,9 +247,9 @@ STREAM_ROWS: tuple[FindingRow[StreamFacts], ...] = (
         "too_slow",
         lambda n: n.too_slow,
         "The app sends {arriving} bytes of audio a second, and {codec_words} is {bytes_per_second}, so the caller "
-        "hears gaps. {slow_words} 20 ms of audio each 20 ms by the clock, not by a sleep of 20 ms "
+        "heard {underruns:gap}. {slow_words} 20 ms of audio each 20 ms by the clock, not by a sleep of 20 ms "
         "after each message. No prebuffer helps.",
-        ("app_pace_percent", "bytes_per_second", "queued_ms"),
+        ("app_pace_percent", "bytes_per_second", "underruns", "queued_ms"),
     ),
     FindingRow(
         "error",
@@ -358,7 +360,7 @@ STREAM_ROWS: tuple[FindingRow[StreamFacts], ...] = (
     FindingRow(
         "warning",
         "underruns",
-        lambda n: n.underruns > 3 and not n.too_slow and n.played_ms < n.underruns * 1000,
+        lambda n: n.underruns > BROKEN_UP and not n.too_slow and n.played_ms < n.underruns * 1000,
         "Playback ran dry {underruns:time} in {played_ms} ms: the app's audio comes too late or too slowly. A larger "
         "streams.prebuffer helps against jitter.",
         ("underruns", "played_ms"),

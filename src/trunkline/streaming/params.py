@@ -128,7 +128,7 @@ class StreamReport:
     queued_ms: int = 0
     """Audio of the app that is queued."""
     underruns: int = 0
-    """Times that the queue ran empty and more audio arrived within half a second."""
+    """Times that less than a packet was queued, and more audio arrived within half a second."""
     overruns: int = 0
     """Messages refused because too much audio was queued."""
     app_samples: int = 0

@@ -6,8 +6,9 @@ leg's time `at` in ms.
 
 Playback starts when as much is queued as the `Prebuffer` has learnt that this app needs, or when nothing arrived for as
 long (a short last word). A rest shorter than a packet waits one packet time for more and is then padded with silence.
-When the queue is empty, the prebuffer is filled again; more audio soon after that is an underrun, later it is the next
-utterance. The delay that an underrun adds is removed again (`CatchUp`) and counted in `discarded_ms`, except of files.
+When the queue is empty, the prebuffer is filled again. More audio soon after that, or after a packet of silence while a
+rest waited, is an underrun; later it is the next utterance. The delay that an underrun adds is removed again
+(`CatchUp`) and counted in `discarded_ms`, except of files.
 
 A mark remembers how many bytes were queued before it. It is due, in `returned`, when they have been played: one packet
 time after the last of them was given to the leg.
@@ -263,7 +264,10 @@ class Playback:
         """Queue a mark, which is due at once if no audio is queued or playing. Returns False, and queues nothing, if
         there are too many."""
         waits = self._queued or self._playing or self._tail
-        if (waits and len(self._marks) >= self._mark_limit) or not self.pay_mark(name):
+        if waits and len(self._marks) >= self._mark_limit:
+            self.short = False
+            return False
+        if not self.pay_mark(name):
             return False
         self.queue_mark(name)
         return True
@@ -355,6 +359,8 @@ class Playback:
     def _take_rest(self, queued: int, at: int) -> bytes | None:
         """The rest of the queue, if no more audio has arrived in time."""
         if at - self._last_media < self._ptime:
+            self._ran_dry, self._dry_at = True, at
+            self._behind = True
             if self._live:
                 self._fall_silent(at)
             return None
@@ -418,7 +424,8 @@ class Playback:
         """Milliseconds to queue before playback starts."""
         if self._target is None:
             # Computed only when playback starts, not for each message.
-            self._target = self._prebuffer.target(self._ptime)
+            # With less than a packet it would begin with silence.
+            self._target = max(self._ptime, self._prebuffer.target(self._ptime))
         return self._target
 
     def _starts(self, queued: int, at: int) -> bool:
