@@ -79,6 +79,10 @@ def test_what_is_wrong_comes_first_and_then_the_numbers() -> None:
     ], "one line for each value that is known"
 
 
+def test_findings_on_the_only_stream_do_not_repeat_its_sid() -> None:
+    assert shown({**REPORT, "streams": REPORT["streams"][:1]})[2] == "! The app is late. [late]"
+
+
 def test_no_line_is_longer_than_eighty_columns_and_no_word_is_broken() -> None:
     words = "A WebSocket that reads too slowly, of https://app.example/" + "x" * 100 + ", loses frames. " * 9
     finding = {"severity": "error", "code": "no_rtp", "stream_sid": None, "text": words}

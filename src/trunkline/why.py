@@ -69,7 +69,7 @@ def show(report: dict[str, Any], console: Console, refused: str = "") -> None:
     console.print(Text(title, style="bold"), soft_wrap=True)
     names = {stream["sid"]: stream["name"] or stream["sid"] for stream in report["streams"]}
     for finding in report["findings"]:
-        about = f"stream {names[finding['stream_sid']]}: " if finding["stream_sid"] else ""
+        about = f"stream {names[finding['stream_sid']]}: " if finding["stream_sid"] and len(names) > 1 else ""
         _say(console, finding["severity"], f"{about}{finding['text']} [{finding['code']}]")
     if refused:
         _say(console, "warning", f"{refused} [unknown_callers]")

@@ -10,7 +10,7 @@ import pytest_asyncio
 from telnyx import AsyncTelnyx
 
 from mp3files import mp3
-from peers.harness import RecordingApp, new_server, running
+from peers.harness import RecordingApp, Socket, new_server, running
 from peers.test_why import WhyClient
 from trunkline.apps.speech import speak
 from trunkline.demo.audio import speech
@@ -30,6 +30,15 @@ async def shared_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
     """One server for all bots."""
     async with running(new_server(tmp_path_factory.mktemp("server"))) as server:
         yield server
+
+
+class EchoBot(RecordingApp):
+    """Sends back all audio that it gets, of whatever track, as many an example does."""
+
+    async def _received(self, socket: Socket, message: dict[str, Any]) -> None:
+        await super()._received(socket, message)
+        if message["event"] == "media":
+            await socket.send({"event": "media", "media": {"payload": message["media"]["payload"]}})
 
 
 @pytest.fixture
@@ -113,3 +122,37 @@ async def test_a_bot_that_sends_too_fast_or_too_slowly(
         assert words in (await why.finds(caller.call_sid, code))["text"]
     finally:
         talking.cancel()
+
+
+async def test_an_echo_bot_on_the_outbound_track(why: WhyClient, caller: DemoCaller) -> None:
+    async with EchoBot() as bot:
+        await why.start(caller.call_sid, bot.url, track="outbound_track", bidirectional_mode="rtp")
+        finding = await why.finds(caller.call_sid, "hears_itself")
+    assert finding["severity"] == "error"
+    assert "Start the stream with Track=inbound_track" in finding["text"]
+
+
+async def test_a_bot_that_stops_reading(why: WhyClient, caller: DemoCaller) -> None:
+    """As one does whose event loop is blocked. 64 kB a second, so that what the kernels keep is soon full."""
+    async with RecordingApp() as app:
+        app.reads = False
+        await why.start(caller.call_sid, app.url, codec="L16", sampling_rate=24000, track="both_tracks")
+        waits = await why.finds(caller.call_sid, "app_stalls")
+        drops = await why.finds(caller.call_sid, "app_does_not_read")
+    assert waits["severity"] == drops["severity"] == "error"
+    assert "a call that blocks its event loop" in waits["text"]
+    assert "a call that blocks its event loop" in drops["text"]
+
+
+async def test_a_bot_that_stops_sending(why: WhyClient, caller: DemoCaller, app: RecordingApp) -> None:
+    await why.start(caller.call_sid, app.url, bidirectional_mode="rtp")
+    socket = await app.socket()
+    await socket.play(GOOD[:8000])
+    finding = await why.finds(caller.call_sid, "queue_empty")
+    assert "All that the app has sent so far is played (1000 ms)" in finding["text"]
+
+
+async def test_a_bot_without_tls_at_a_wss_url(why: WhyClient, caller: DemoCaller, app: RecordingApp) -> None:
+    await why.start(caller.call_sid, app.url.replace("ws://", "wss://"))
+    finding = await why.finds(caller.call_sid, "no_connection")
+    assert "does not speak TLS: is it ws:// or http://, without the s?" in finding["text"]

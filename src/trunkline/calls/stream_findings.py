@@ -15,7 +15,8 @@ LITTLE_LEFT = 1500
 BROKEN_UP = 3
 """Underruns that may happen: from more on an app's audio comes too late or too slowly."""
 BACKLOG = 4000
-"""Milliseconds of audio that must wait before it is said that more and more does."""
+"""Milliseconds of audio that must wait before it is said that more and more does; less (`LITTLE_LEFT`) if the speed is
+that of a sample rate."""
 PCM_RATES = (8000, 16000, 22050, 24000, 44100, 48000)
 """Sample rates of speech services, in Hz."""
 NEAR = 15
@@ -116,7 +117,8 @@ class StreamFacts(StreamReport):
     @property
     def waits_more_and_more(self) -> bool:
         """Audio comes faster than it is played, and steadily so."""
-        return self.app_pace_percent > FAST and self.queued_ms > BACKLOG and self.bytes_per_second > 0
+        fast = self.app_pace_percent > FAST and self.bytes_per_second > 0
+        return fast and self.queued_ms > (LITTLE_LEFT if self.pcm_rate else BACKLOG)
 
     @property
     def too_slow(self) -> bool:
@@ -245,7 +247,7 @@ STREAM_ROWS: tuple[FindingRow[StreamFacts], ...] = (
     FindingRow(
         "error",
         "too_slow",
-        lambda n: n.too_slow,
+        lambda n: n.too_slow and n.app_audio in ("", "noise"),
         "The app sends {arriving} bytes of audio a second, and {codec_words} is {bytes_per_second}, so the caller "
         "heard {underruns:gap}. {slow_words} 20 ms of audio each 20 ms by the clock, not by a sleep of 20 ms "
         "after each message. No prebuffer helps.",

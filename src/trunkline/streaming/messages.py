@@ -222,6 +222,8 @@ class _Row:
     """Why the member of the event's name does not fit `frame`; None for a frame without members."""
     read: Callable[[Any], FromApp | Refusal] | None = None
     """Frame to value; None if the frame is the value."""
+    form: str = ""
+    """For an app that sends it without members."""
     listed: bool = True
     """Named to an app that sends an unknown event."""
     extension: bool = False
@@ -246,8 +248,11 @@ def _dtmf(frame: _DtmfFrame) -> Dtmf | Refusal:
 
 
 def _diagnose_media(body: dict[str, Any]) -> Refusal:
-    if not isinstance(body.get("payload"), str):
+    payload = body.get("payload")
+    if not isinstance(payload, str):
         return Refusal(Problem.MALFORMED, "media.payload is not a string")
+    if payload.startswith("data:"):
+        return Refusal(Problem.INVALID_MEDIA, "media.payload is a data: URL; send what is behind its comma alone")
     return Refusal(Problem.INVALID_MEDIA, "media.payload is not base64 (RFC 4648 section 4, with padding)")
 
 
@@ -258,11 +263,24 @@ def _malformed(detail: str) -> Callable[[dict[str, Any]], Refusal]:
 _NO_NAME = "mark.name is missing"
 
 FROM_APP: Mapping[str, _Row] = {
-    "media": _Row(Media, "Audio to play.", _diagnose_media),
-    "mark": _Row(_MarkFrame, "Return it when what is before it has been played.", _malformed(_NO_NAME), _mark),
+    "media": _Row(Media, "Audio to play.", _diagnose_media, form='"media": {"payload": "…"}'),
+    "mark": _Row(
+        _MarkFrame,
+        "Return it when what is before it has been played.",
+        _malformed(_NO_NAME),
+        _mark,
+        form='"mark": {"name": "…"}',
+    ),
     "clear": _Row(Clear, "Stop playing and empty the queue.", None),
     "error": _Row(Complaint, "The app could not use a message; counted, never answered.", None, listed=False),
-    "dtmf": _Row(_DtmfFrame, "Press keys.", _malformed("dtmf.digit is not a string"), _dtmf, extension=True),
+    "dtmf": _Row(
+        _DtmfFrame,
+        "Press keys.",
+        _malformed("dtmf.digit is not a string"),
+        _dtmf,
+        form='"dtmf": {"digit": "…"}',
+        extension=True,
+    ),
 }
 """Every message that an app may send, by its event."""
 
@@ -309,5 +327,7 @@ def _diagnose(data: bytes | bytearray | memoryview, *, extensions: bool) -> Refu
         return Refusal(Problem.UNKNOWN, f"unknown event {event[:64]!r}; known are {known}")
     if row.diagnose is None:
         return Refusal(Problem.MALFORMED, "the message has more than one event")
-    body = message.get(event)
+    if event not in message:
+        return Refusal(Problem.MALFORMED, f"the message has no {row.form} beside its event")
+    body = message[event]
     return row.diagnose(body) if isinstance(body, dict) else Refusal(Problem.MALFORMED, f"{event} is not an object")

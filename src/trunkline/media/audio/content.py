@@ -88,11 +88,11 @@ class Content:
 def fix(kind: str, codec: str) -> str:
     """What to do about it, in a sentence or two; `codec` is the stream's, a name of `CODECS`."""
     name, rate = _spoken(codec)
-    pcm = "Convert it to the stream's codec, or start the stream with BidirectionalCodec=L16 and the sample rate of it "
+    pcm = "Convert it to the stream's codec, or start the stream with BidirectionalCodec=L16 and its sample rate "
     rtp = f"In rtp mode a message holds bare {name} at {rate} Hz"
     match kind:
         case Kind.WAV:
-            return f"{rtp}: leave the header out (the bytes before and of `data` and its length), and convert the rest."
+            return f"{rtp}: leave out the header (to `data` and the 4 bytes behind it), and convert the rest."
         case Kind.MP3:
             return f"{rtp}: start the stream with BidirectionalMode=mp3, one whole file a message, or decode it first."
         case Kind.OGG | Kind.FLAC | Kind.WEBM | Kind.MP4 | Kind.AU | Kind.AIFF:
