@@ -74,6 +74,7 @@ def media(
     *,
     codec: str = "PCMU",
     track: str = "inbound_track",
+    reason: str = "connection refused by app.example port 443",
     **changes: Any,
 ) -> StreamMedia:
     view = replace(
@@ -82,7 +83,7 @@ def media(
         mode=mode,
         codec=codec,
         track=track,
-        ended_reason="connection refused by app.example port 443",
+        ended_reason=reason,
     )
     return StreamMedia(view, state, replace(GOOD_STREAM, **changes))
 

@@ -99,6 +99,11 @@ def test_warnings_of_the_instructions_are_reported_even_without_an_answer() -> N
         ]
 
 
+def test_a_note_that_is_the_cause_is_not_a_second_finding() -> None:
+    call = replace(CALL, notes=("no XML: line 1",), hangup_cause="no XML: line 1", ended_at=T0, status="failed")
+    assert [one.code for one in diagnose(call, None, (), live=False)] == ["never_answered"]
+
+
 def test_notes_are_bounded_and_each_is_kept_once() -> None:
     call = Call(CALL, CallRules(), sdp_session=1, random=bytes)
     for number in (*range(30), *range(30)):

@@ -23,6 +23,33 @@ STREAM_CASES: list[tuple[str, StreamMedia, str]] = [
         media("reconnecting", failed_tries=2, last_cause="no answer"),
         "2 failed connection attempts, the last because: no answer",
     ),
+    (
+        "no_connection",
+        media("ended", None, "stopped", failed_tries=3, last_cause="connection refused by app.example port 443"),
+        "There was no WebSocket to app.example at the end: 3 failed connection attempts, the last because: connection",
+    ),
+    (
+        "app_closed_at_once",
+        media(
+            *("ended", None, "stopped"),
+            reason="the app closed the socket",
+            frames_sent=149,
+            bytes_received=0,
+            messages_received=0,
+            app_samples=0,
+        ),
+        "is over: the app closed the socket, after 149 frames and before it sent any audio. Has its handler returned",
+    ),
+    (
+        "instructions_ended",
+        media("ended", None, "stopped", reason="the call ended: the instructions ended", frames_sent=149),
+        "when the app had got 149 frames: <Start><Stream> does not wait. Use <Connect><Stream>, or <Pause> behind it.",
+    ),
+    (
+        "connection_lost",
+        media("reconnecting", last_cause="the app closed the socket with 1011"),
+        "dialled again: the app closed the socket with 1011 (an error in the app: see its own log).",
+    ),
     ("connection_lost", media("reconnecting", last_cause="no pong"), "was lost, and is dialled again: no pong"),
     ("reconnects", media(reconnects=2, last_cause="the app closed with 1011"), "2 times, the last time because: the"),
     ("frames_lost", media(frames_lost=30), "does not get 30 frames"),
@@ -82,6 +109,11 @@ STREAM_CASES: list[tuple[str, StreamMedia, str]] = [
         "As much as PCMU or PCMA: does the stream need that BidirectionalCodec? Or send 20 ms",
     ),
     ("hears_itself", media(track="outbound_track", frames_sent=110), "Start the stream with Track=inbound_track"),
+    (
+        "hears_itself",
+        media(track="both_tracks", frames_sent=110, app_pace_percent=198, queued_ms=2000),
+        "hears itself too. Start the stream with Track=inbound_track, or use media of the track `inbound` alone.",
+    ),
     ("caller_unheard", media(track="outbound_track"), "needs Track=inbound_track or both_tracks"),
     (
         "all_refused",
@@ -115,6 +147,8 @@ STREAM_CASES: list[tuple[str, StreamMedia, str]] = [
     ("paused", media(status="paused"), "until Status=in-progress"),
     ("app_gets_nothing", media(frames_sent=0), "(inbound_track)"),
     ("stream_stopped", media("ended", None, "stopped"), "is over"),
+    ("stream_stopped", media("ended", None, "stopped", reason="the app closed the socket"), "is over"),
+    ("stream_stopped", media("ended", None, "stopped", reason="the call ended: the instructions ended"), "is over"),
 ]
 
 

@@ -133,10 +133,10 @@ async def test_an_echo_bot_on_the_outbound_track(why: WhyClient, caller: DemoCal
 
 
 async def test_a_bot_that_stops_reading(why: WhyClient, caller: DemoCaller) -> None:
-    """As one does whose event loop is blocked. 64 kB a second, so that what the kernels keep is soon full."""
+    """As one does whose event loop is blocked. 43 kB a second, so that what the kernels keep is soon full."""
     async with RecordingApp() as app:
         app.reads = False
-        await why.start(caller.call_sid, app.url, codec="L16", sampling_rate=24000, track="both_tracks")
+        await why.start(caller.call_sid, app.url, codec="L16", track="both_tracks")
         waits = await why.finds(caller.call_sid, "app_stalls")
         drops = await why.finds(caller.call_sid, "app_does_not_read")
     assert waits["severity"] == drops["severity"] == "error"
@@ -154,5 +154,7 @@ async def test_a_bot_that_stops_sending(why: WhyClient, caller: DemoCaller, app:
 
 async def test_a_bot_without_tls_at_a_wss_url(why: WhyClient, caller: DemoCaller, app: RecordingApp) -> None:
     await why.start(caller.call_sid, app.url.replace("ws://", "wss://"))
-    finding = await why.finds(caller.call_sid, "no_connection")
-    assert "does not speak TLS: is it ws:// or http://, without the s?" in finding["text"]
+    finding = await why.finds(caller.call_sid, "stream_failed")
+    assert finding["severity"] == "error"
+    assert "is it ws://" in finding["text"]
+    assert "without the s?" in finding["text"]

@@ -75,7 +75,8 @@ def diagnose(
 
 
 def _notes(call: CallView) -> list[Finding]:
-    return [Finding("warning", "instructions", f"The call's instructions: {_closed(note)}", {}) for note in call.notes]
+    notes = (note for note in call.notes if not (call.hangup_cause or "").startswith(note))
+    return [Finding("warning", "instructions", f"The call's instructions: {_closed(note)}", {}) for note in notes]
 
 
 def _closed(text: str) -> str:

@@ -23,6 +23,10 @@ NEAR = 15
 """A speed is that of a sample rate if it differs by less than one in so many."""
 STALLED = 50
 """Frames that wait, from which on an app does not read."""
+_APP_CLOSED = "the app closed the socket"
+_DOCUMENT_OVER = "the call ended: the instructions ended"
+LITTLE_SENT = 150
+"""Frames that an app has got of a call that was over almost at once: three seconds."""
 JUDGED = 5
 """Stretches of an app's audio from which on one may say that it is silent, and not just that it was."""
 
@@ -158,6 +162,28 @@ class StreamFacts(StreamReport):
         return "nothing is played to the caller; it hears the caller with Track=inbound_track or both_tracks"
 
     @property
+    def closed_early(self) -> bool:
+        """The app closed the socket almost at once."""
+        closed = self.status == "stopped" and self.reason.startswith(_APP_CLOSED)
+        return closed and not self.bytes_received and self.frames_sent < LITTLE_SENT
+
+    @property
+    def document_over(self) -> bool:
+        """The call ended almost at once, with its instructions."""
+        return self.status == "stopped" and self.reason == _DOCUMENT_OVER and self.frames_sent < LITTLE_SENT
+
+    @property
+    def lost_because(self) -> str:
+        """Why the last socket was lost."""
+        hint = " (an error in the app: see its own log)" if "with 1011" in self.last_cause else ""
+        return f"{self.last_cause}{hint}"
+
+    @property
+    def hears_both(self) -> bool:
+        """The app sends back what it gets of both tracks, which is twice as much as is played."""
+        return self.track == "both_tracks" and self.is_echo and self.app_pace_percent > FAST
+
+    @property
     def is_echo(self) -> bool:
         """The app sends about as many messages as it gets."""
         return self.frames_sent > 20 and abs(self.messages_received - self.frames_sent) * 5 < self.frames_sent
@@ -185,16 +211,40 @@ STREAM_ROWS: tuple[FindingRow[StreamFacts], ...] = (
     ),
     FindingRow(
         "error",
+        "no_connection",
+        lambda n: n.status == "stopped" and n.failed_tries,
+        "There was no WebSocket to {host} at the end: {failed_tries:failed connection attempt}, the last because: "
+        "{last_cause}.",
+        ("failed_tries", "reconnects"),
+    ),
+    FindingRow(
+        "error",
+        "app_closed_at_once",
+        lambda n: n.closed_early,
+        "The stream to {host} is over: {reason}, after {frames_sent:frame} and before it sent any audio. Has its "
+        "handler returned, or did an error end it? Its own log may say.",
+        ("frames_sent", "messages_received", "bytes_received"),
+    ),
+    FindingRow(
+        "error",
+        "instructions_ended",
+        lambda n: n.document_over,
+        "The call's instructions ended, and with them the call, when the app had got {frames_sent:frame}: "
+        "<Start><Stream> does not wait. Use <Connect><Stream>, or <Pause> behind it.",
+        ("frames_sent",),
+    ),
+    FindingRow(
+        "error",
         "connection_lost",
         lambda n: n.state == "reconnecting" and not n.failed_tries,
-        "The WebSocket to {host} was lost, and is dialled again: {last_cause}.",
+        "The WebSocket to {host} was lost, and is dialled again: {lost_because}.",
         ("reconnects",),
     ),
     FindingRow(
         "warning",
         "reconnects",
         lambda n: n.reconnects,
-        "The WebSocket was lost and opened again {reconnects:time}, the last time because: {last_cause}.",
+        "The WebSocket was lost and opened again {reconnects:time}, the last time because: {lost_because}.",
         ("reconnects",),
     ),
     FindingRow(
@@ -230,7 +280,7 @@ STREAM_ROWS: tuple[FindingRow[StreamFacts], ...] = (
     FindingRow(
         "warning",
         "backlog_grows",
-        lambda n: n.waits_more_and_more and n.pcm_rate and not n.app_audio,
+        lambda n: n.waits_more_and_more and n.pcm_rate and not (n.app_audio or n.hears_both),
         "The app sends {arriving} bytes of audio a second, and {codec_words} is {bytes_per_second}, so {queued_s} s of "
         "it wait, and more and more. So many are 16-bit PCM at {pcm_rate} Hz: is that what it sends? Then convert it, "
         "or start the stream with BidirectionalCodec=L16 and BidirectionalSamplingRate={pcm_rate}.",
@@ -239,7 +289,7 @@ STREAM_ROWS: tuple[FindingRow[StreamFacts], ...] = (
     FindingRow(
         "info",
         "app_is_ahead",
-        lambda n: n.waits_more_and_more and not n.pcm_rate and not n.app_audio,
+        lambda n: n.waits_more_and_more and not (n.pcm_rate or n.app_audio or n.hears_both),
         "The app sends {arriving} bytes of audio a second, and {codec_words} is {bytes_per_second}, so {queued_s} s of "
         "it wait. That is no fault as long as it sends `clear` when the caller interrupts.",
         ("app_pace_percent", "bytes_per_second", "queued_ms"),
@@ -260,6 +310,15 @@ STREAM_ROWS: tuple[FindingRow[StreamFacts], ...] = (
         "The app gets only what the caller is played (Track=outbound_track), and answers with as many messages: it "
         "hears itself and not the caller. Start the stream with Track=inbound_track.",
         ("frames_sent", "messages_received"),
+    ),
+    FindingRow(
+        "error",
+        "hears_itself",
+        lambda n: n.hears_both,
+        "The app gets both what the caller says and what it is played (Track=both_tracks), and answers with as many "
+        "messages: it hears itself too. Start the stream with Track=inbound_track, or use media of the track `inbound` "
+        "alone.",
+        ("frames_sent", "messages_received", "app_pace_percent"),
     ),
     FindingRow(
         "warning",
@@ -399,7 +458,7 @@ STREAM_ROWS: tuple[FindingRow[StreamFacts], ...] = (
     FindingRow(
         "info",
         "stream_stopped",
-        lambda n: n.status == "stopped",
+        lambda n: n.status == "stopped" and not (n.failed_tries or n.closed_early or n.document_over),
         "The stream to {host} is over: {reason}.",
     ),
 )

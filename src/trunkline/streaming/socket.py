@@ -564,7 +564,7 @@ def _connect_error(problem: Exception, url: WebSocketUrl, timeout: float) -> str
         case TimeoutError():
             return f"timeout: no WebSocket to {place} within {round(timeout, 1):g} s"
         case ConnectionError() if url.secure and not isinstance(problem, ConnectionRefusedError):
-            return f"{place} broke off the TLS handshake; if it does not speak TLS, it is ws://"
+            return f"{place} broke off the TLS handshake: is it ws://, without the s?"
         case OSError():
             return dial_words(problem, url.host, url.port)
         case _:
