@@ -80,6 +80,13 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         for other in ("pass", "self.ms = 1.0", "self.ms = (-1.0)")
     },
     ("apps/export.py", "return datetime.fromtimestamp(self.now(), UTC)", "return None"): "of keys, and none is pressed",
+    ("sip/message/nonces.py", "if behind >= 0:", "if (behind > 0):"): "the newest count itself is refused before",
+    ("sip/server_transaction.py", "if status < 300:", "if status < (299):"): "nothing responds with 299",
+    (
+        "sip/transactions.py",
+        'transaction = self._client.get((response.via.params.get("branch", ""), method))',
+        'transaction = self._client.get((response.via.params.get("branch", "XX"), method))',
+    ): "no transaction of ours has either branch",
     ("streaming/playback.py", "break", "continue"): "`_front` has what it wants, and takes no byte of further chunks",
     ("media/rtp/presses.py", "return 1", "return 2"): _LATER,
     (

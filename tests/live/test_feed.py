@@ -149,7 +149,9 @@ def test_a_watched_call_says_messages_latencies_and_levels() -> None:
     assert (garbage["text"], garbage["occurred_at"]) == ("no JSON", "2034-01-31T12:00:00.000000Z")
     assert (dropped["event"], dropped["count"]) == ("messages-dropped", 3)
     assert (first["event"], first["milliseconds"], first["stream_sid"]) == ("first-audio", 700, STREAM)
-    assert (barge_in["event"], barge_in["milliseconds"]) == ("barge-in", 240)
+    assert (barge_in["event"], barge_in["milliseconds"], barge_in["call_sid"]) == ("barge-in", 240, CALL)
+    assert {one["call_sid"] for one in (dropped, first, levels)} == {CALL}
+    assert (levels["event"], levels["occurred_at"]) == ("levels", "2034-01-31T12:00:00.000000Z")
     assert "sequence" not in levels
     assert levels["at_ms"] == 1200
     assert levels["inbound"] == {"frames": 5, "level_db": -20, "peaks": [1, 2, 3, 4, 255]}

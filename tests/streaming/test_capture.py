@@ -163,3 +163,9 @@ def test_what_there_is_no_room_for_is_counted_in_the_next_record() -> None:
         {"note": "dropped", "records": 3},
         {"note": "end", "reason": "why"},
     ]
+
+
+def test_a_line_says_where_a_message_went_and_a_note_is_itself() -> None:
+    assert shown(MEDIA, RecordKind.TO_APP)["to"] == "app"
+    assert shown(MEDIA, RecordKind.TO_SERVER)["to"] == "server"
+    assert shown(b'{"note":"open"}', RecordKind.NOTE) == {"ms": 20.1, "note": "open"}

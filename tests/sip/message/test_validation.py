@@ -366,3 +366,10 @@ def test_any_bytes_pass_or_are_refused_or_dropped(data: bytes) -> None:
     text, _ = refusal(parsed, PEER, refused_with)
     assert text.count("\r\n\r\n") == 1
     assert text.startswith(f"SIP/2.0 {refused_with.status} ")
+
+
+@pytest.mark.parametrize(("line", "reason"), [("200", ""), ("200 ", ""), ("200 OK", "OK")])
+def test_a_response_may_have_no_reason_phrase(line: str, reason: str) -> None:
+    found = parse(f"SIP/2.0 {line}\r\nCSeq: 1 BYE\r\n\r\n".encode(), stream=False)
+    assert isinstance(found, SipResponse)
+    assert (found.status, found.reason) == (200, reason)

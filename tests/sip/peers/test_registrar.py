@@ -162,3 +162,12 @@ def test_a_path_is_stored_and_returned() -> None:
     target = phone.registrar.bindings("ann", 0)[0].target()
     assert target.route == ("<sip:edge.example.com;lr>",)
     assert target.endpoint == Endpoint("edge.example.com", 5060)
+
+
+def test_a_flow_is_used_while_a_phone_is_registered_by_it() -> None:
+    phone = Phone()
+    assert not phone.registrar.uses(phone.wire, 0)
+    phone.register("Contact: <sip:ann@10.0.0.2:5062>;expires=100")
+    assert phone.registrar.uses(phone.wire, 99)
+    assert not phone.registrar.uses(Wire(), 99)
+    assert not phone.registrar.uses(phone.wire, 100)
