@@ -31,6 +31,7 @@ class RealtimeApi:
         self.sessions = 0
         self.ended = 0
         self.watch = Watch()
+        self._open: list[ServerConnection] = []
 
     async def __aenter__(self) -> "RealtimeApi":
         self._server = await serve(self._serve, "127.0.0.1", 0)
@@ -45,12 +46,19 @@ class RealtimeApi:
         """The bridge's events of one type."""
         return [event for event in self.received if event["type"] == kind]
 
+    def lose(self) -> None:
+        """Break the connections, without a close frame."""
+        for ws in self._open:
+            ws.transport.abort()
+
     async def _serve(self, ws: ServerConnection) -> None:
         if ws.request is None or ws.request.headers.get("Authorization") != f"Bearer {KEY}":
             self.refused += 1
             await ws.close(1008, "invalid_api_key")
             return
         self.sessions += 1
+        self._open.append(ws)
+        self.watch.changed()
         with suppress(ConnectionClosed):
             await self._converse(ws)
         self.ended += 1

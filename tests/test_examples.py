@@ -15,10 +15,12 @@ from typing import cast
 
 import httpx
 import pytest
+from websockets.asyncio.server import ServerConnection
 
 import examples
 import mp3files
 from openai_realtime import ANSWER, GREETING, KEY, RealtimeApi
+from peers.called_party import Callee, sdp
 from testing.bots import free_port
 from trunkline.demo.audio import decode, speech
 from trunkline.media.codecs import transcoder
@@ -35,7 +37,7 @@ HELLO = transcoder("L16/8000", "L16/16000").convert(decode(b"".join(speech(40)))
 FASTAPI, NODE = "+13125550001", "+13125550002"
 """Numbers whose instructions come from the two TeXML apps."""
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-SECONDS = 40.0
+SECONDS = 60.0
 BUSY = re.compile(r"_ms < \d+")
 """Times that a bot of one's own machine keeps to, and a busy one does not."""
 
@@ -194,6 +196,50 @@ async def test_the_bridge_to_openai_greets_is_interrupted_and_answers(caller: Ph
         "conversation.item.truncate",
     ]
     await accepted_by_the_sdk(api.received)
+
+
+async def test_the_bridge_has_a_new_session_when_openai_is_lost(caller: Phone, tmp_path: Path) -> None:
+    port = free_port()
+    bridge = copied(tmp_path, "openai_realtime.py", port_9000=str(port))
+    async with RealtimeApi() as api:
+        settings = {"OPENAI_API_KEY": KEY, "OPENAI_REALTIME_URL": api.url}
+        async with (
+            running(caller, port, sys.executable, bridge, **settings),
+            caller.dial(f"ws://127.0.0.1:{port}/") as call,
+        ):
+            await call.wait_for_audio()
+            api.lose()
+            assert await api.watch.until(lambda: len(api.of("response.create")) == 2, SECONDS), "greets again"
+            await call.finish()
+    assert api.sessions == 2
+
+
+async def test_the_sdk_places_a_call_for_a_bot(caller: Phone, tmp_path: Path) -> None:
+    program = copied(tmp_path, "place_call.py")
+    server, hear = caller.server, asyncio.Event()
+
+    async def bot(ws: ServerConnection) -> None:
+        async for text in ws:
+            if json.loads(text)["event"] == "start":
+                await hear.wait()
+                return
+
+    key = {
+        "TRUNKLINE_ACCOUNT_SID": server.account_sid,
+        "TELNYX_API_KEY": server.api_key,
+        "TELNYX_BASE_URL": server.base_url,
+    }
+    async with caller.app(bot) as url, Callee() as callee:
+        called = f"sip:callee@127.0.0.1:{callee.port}"
+        async with running(caller, server.http_port, sys.executable, program, called, url, **key) as got:
+            await got.until("placed v3:")  # the SDK takes seconds to load
+            await callee.gets("INVITE")
+            callee.answer(sdp("127.0.0.1", free_port()))
+            await got.until("in-progress")
+            hear.set()
+            await got.until("completed")
+            assert await got.process.wait() == 0
+    assert set(got.shown.split()[2:]) <= {"queued", "ringing", "in-progress", "completed"}
 
 
 ACCEPT = """
