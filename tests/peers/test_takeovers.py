@@ -11,7 +11,7 @@ import pytest_asyncio
 from telnyx import AsyncTelnyx
 
 from peers.called_party import PRIVATE, Callee, Calls, Phone, frames, sdp
-from peers.harness import RecordingApp, RtpEndpoint, happens, new_server, running
+from peers.harness import GLANCE, RecordingApp, RtpEndpoint, happens, new_server, running
 from trunkline.demo.server import ServerProcess
 from trunkline.media.leg import UNCONFIRMED_PACKETS
 
@@ -54,6 +54,16 @@ class Attacker(RtpEndpoint):
             await calls.leg()
 
 
+def assert_whole(heard: list[bytes], said: list[bytes]) -> None:
+    """All that was said is heard in order, from the first frame on. A frame that a busy machine sends or reads too late
+    is faded into behind one that is concealed (`media/bridge/buffer.py`): it is changed, and there is one more."""
+    span = heard[heard.index(said[0]) : heard.index(said[-1]) + 1]
+    same = [payload for payload in span if payload in said]
+    assert same == [payload for payload in said if payload in same]
+    assert len(said) - len(same) <= len(span) - len(said), "a frame is missing"
+    assert len(same) > len(said) * 0.8
+
+
 async def test_a_sweep_over_all_ports_takes_no_call(
     server: ServerProcess, client: AsyncTelnyx, app: RecordingApp
 ) -> None:
@@ -83,7 +93,7 @@ async def test_a_sweep_over_all_ports_takes_no_call(
         for words in said[:4]:
             await happens(app.watch, "all is heard", lambda: words in [one.payloads() for one in app.sockets])  # noqa: B023
         await happens(bridged.watch, "the last word", lambda: dialled[-1] in [one.payload for one in bridged.heard])
-        assert [one.payload for one in bridged.heard if one.payload in dialled] == dialled
+        assert_whole([one.payload for one in bridged.heard], dialled)
         legs = [await calls.leg() for calls, _ in parties]
         assert [leg["remote"] for leg in legs[:4]] == [f"127.0.0.1:{phone.port}" for phone in phones[:4]]
         assert {leg["unexpected_source"] for leg in legs[:4]} == {f"{ATTACKER}:{attacker.port}"}
@@ -147,6 +157,24 @@ async def test_after_a_hold_the_peer_is_heard_again_and_not_who_spoke_meanwhile(
         phone.speak(more, port)
         assert await calls.hears(more[-1]) == words + more
         await calls.end(callee)
+
+
+async def test_a_calls_own_password_is_not_stored(server: ServerProcess, calls: Calls) -> None:
+    """SECURITY.md: a copy of the database gives no access, to no other server either."""
+
+    def stored() -> bytes:
+        return b"".join(path.read_bytes() for path in server.log_file.parent.rglob("*.db*") if path.is_file())
+
+    async with Callee() as callee, Phone() as phone:
+        await calls.place(callee, SipAuthUsername="ann-of-the-call", SipAuthPassword="hush-of-the-call")
+        callee.answer(sdp("127.0.0.1", phone.port))
+        await callee.gets("ACK")
+        dialog = (await callee.gets("INVITE"))["Call-ID"].encode()
+        async with asyncio.timeout(30):
+            while dialog not in stored():  # noqa: ASYNC110 - the database notifies no other process
+                await asyncio.sleep(GLANCE)
+        await calls.end(callee)
+    assert b"hush-of-the-call" not in stored()
 
 
 class Forger(asyncio.DatagramProtocol):

@@ -90,6 +90,22 @@ def test_only_lost_packets_and_the_next_one_are_computed_without_clicks(codec: s
 
 
 @pytest.mark.parametrize("codec", SIP)
+def test_a_packet_that_comes_late_is_faded_in_and_nothing_is_dropped(codec: str) -> None:
+    """As on a busy machine: it comes just behind the turn in which it was due."""
+    playout, sent, heard = playout_for(codec), voice(codec, 60), []
+    for n, payload in enumerate(sent):
+        if n != 50:
+            playout.put(payload, 0)
+        heard.append(taken(playout))
+        if n == 50:
+            playout.put(payload, 0)
+    heard.append(taken(playout))
+    assert heard[:50] == sent[:50]
+    assert heard[52:] == sent[51:], "a packet later from here on"
+    assert (playout.concealed_ms, playout.dropped_ms, playout.queued_ms) == (20, 0, 0)
+
+
+@pytest.mark.parametrize("codec", SIP)
 def test_a_loss_known_in_advance_is_concealed_in_its_place(codec: str) -> None:
     playout, sent, heard = playout_for(codec), voice(codec, 60), []
     for payload in sent[:3]:
