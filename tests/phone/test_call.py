@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import httpx
 import numpy as np
@@ -14,6 +15,7 @@ from trunkline.demo.server import ServerProcess
 from trunkline.phone import call
 from trunkline.phone.audio import FRAMES_WAITING
 from trunkline.phone.call import PhoneCall
+from trunkline.phone.measures import measure
 from trunkline.phone.values import CallOver, CallRefused, CallUnreachable, Impairments, PhoneError, PhoneEvent
 
 pytestmark = pytest.mark.process
@@ -22,7 +24,8 @@ pytestmark = pytest.mark.process
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     """The server of this file."""
-    async with running(new_server(tmp_path_factory.mktemp("server"))) as server:
+    directory = tmp_path_factory.mktemp("server")
+    async with running(new_server(directory, media__codecs="PCMU,G722,OPUS")) as server:
         yield server
 
 
@@ -47,7 +50,7 @@ async def stream(server: ServerProcess, phone: PhoneCall, app: RecordingApp, cod
     await app.socket()
 
 
-@pytest.mark.parametrize("codec", ["PCMU", "G722"])
+@pytest.mark.parametrize("codec", ["PCMU", "G722", "OPUS"])
 async def test_what_the_phone_says_comes_back_from_an_app_that_echoes(
     server: ServerProcess, uri: str, codec: str
 ) -> None:
@@ -96,6 +99,33 @@ async def test_lost_packets_do_not_reach_the_server(server: ServerProcess, uri: 
     chunks = [int(one["media"]["chunk"]) for one in app.sockets[0].all("media")]
     missing = chunks[-1] - chunks[0] + 1 - len(chunks)
     assert 0.15 < missing / (chunks[-1] - chunks[0] + 1) < 0.45
+
+
+async def test_packets_out_of_order_and_of_30_ms_reach_the_app_whole(server: ServerProcess, uri: str) -> None:
+    faults = Impairments(reorder=0.2)
+    async with RecordingApp() as app, PhoneCall(uri, impairments=faults, seed=5, ptime=30) as phone:
+        await phone.wait_answered()
+        await stream(server, phone, app)
+        phone.play(tone(1500))
+        await phone.wait_played()
+    assert phone.core.line.counts.reordered > 5
+    media = [one["media"] for one in app.sockets[0].all("media")]
+    assert {len(payload) for payload in app.sockets[0].payloads()} == {240}
+    assert {int(later["chunk"]) - int(one["chunk"]) for one, later in pairwise(media)} == {1}
+    assert {int(later["timestamp"]) - int(one["timestamp"]) for one, later in pairwise(media)} == {30}
+
+
+async def test_a_fast_clock_sends_more_than_a_call_lasts_and_nothing_is_lost(server: ServerProcess, uri: str) -> None:
+    async with RecordingApp() as app, PhoneCall(uri, drift_ppm=80_000.0) as phone:
+        await phone.wait_answered()
+        await stream(server, phone, app)
+        phone.play(tone(1500))
+        await phone.wait_played()
+    found = measure(phone.core, phone.loop_time)
+    assert found.report is not None
+    assert found.report.packets_out * 20 > found.duration_ms * 1.03
+    chunks = [int(one["media"]["chunk"]) for one in app.sockets[0].all("media")]
+    assert {later - one for one, later in pairwise(chunks)} == {1}
 
 
 async def test_events_are_reported_as_they_happen_and_a_remote_hang_up_ends_the_call(
