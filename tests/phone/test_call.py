@@ -169,7 +169,7 @@ async def test_a_call_that_nothing_answers_is_given_up_in_time(monkeypatch: pyte
 
 async def test_a_refusal_is_an_error_with_the_status(server: ServerProcess) -> None:
     host, port = server.sip_address
-    async with PhoneCall(f"sip:+1@{host}:{port}", codecs=["OPUS"]) as phone:  # which must be asked for
+    async with PhoneCall(f"sip:+1@{host}:{port}", codecs=["PCMA"]) as phone:  # which this server has not
         with pytest.raises(CallRefused) as refused:
             await phone.wait_answered(30)
     assert refused.value.status == 488

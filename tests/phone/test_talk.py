@@ -1,8 +1,11 @@
 """A call by microphone and speaker, with a library of devices that is made of silence."""
 
 import asyncio
+import os
+import subprocess
 import sys
 import threading
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 
 from phone.answering import AnsweringParty
 from trunkline.phone.batch import Batch
-from trunkline.phone.talk import LATE_MS, NoDevices, SpeakerQueue, devices, talk_in
+from trunkline.phone.talk import LATE_MS, NoDevices, PcmQueue, devices, talk_in
 from trunkline.phone.values import PhoneEvent
 
 
@@ -21,6 +24,12 @@ class Devices(ModuleType):
         super().__init__("sounddevice")
         self.heard = bytearray()
         self.rates: list[int] = []
+        self.kinds = ["input", "output"]
+
+    def query_devices(self, *, kind: str) -> str:
+        if kind not in self.kinds:
+            raise OSError("Error querying device -1")
+        return kind
 
     def RawStream(self, *, samplerate: int, blocksize: int, callback: Any, **_: Any) -> "Stream":  # noqa: N802
         self.rates.append(samplerate)
@@ -87,7 +96,63 @@ async def test_devices_that_cannot_be_opened_end_the_call(monkeypatch: pytest.Mo
             await talk_in(Batch(party.uri), lambda *_: None, asyncio.Event())
 
 
+@pytest.mark.parametrize(("kinds", "missing"), [([], "microphone"), (["output"], "microphone"), (["input"], "speaker")])
+async def test_where_a_device_is_missing_no_call_is_placed(
+    kinds: list[str], missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = Devices()
+    library.kinds = kinds
+    monkeypatch.setitem(sys.modules, "sounddevice", library)
+    async with AnsweringParty(echoes=True) as party:
+        with pytest.raises(NoDevices, match=f"there is no {missing} here"):
+            await talk_in(Batch(party.uri), lambda *_: None, asyncio.Event())
+    assert party.invites == []
+
+
+ALSA = """
+pcm.!default {{ type asym  playback.pcm "speaker"  capture.pcm "microphone" }}
+pcm.speaker {{ type file  slave.pcm "null"  file "{folder}/heard.raw"  format "raw" }}
+pcm.microphone {{ type file  slave.pcm "null"  file "/dev/null"  infile "{folder}/said.raw"  format "raw" }}
+"""
+"""Files, read and written by ALSA without any clock: as fast as they can be."""
+
+
+async def talked(uri: str, home: Path) -> tuple[int, str, str]:
+    """`trunkline call URI --talk` with the ALSA of this home directory."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "trunkline", "call", uri, "--talk"),
+        env=os.environ | {"HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+@pytest.mark.process
+async def test_devices_of_alsa_are_talked_with(tmp_path: Path) -> None:
+    (tmp_path / "said.raw").write_bytes(b"\x00\x20\x00\x20\x00\xe0\x00\xe0" * 100_000)
+    (tmp_path / ".asoundrc").write_text(ALSA.format(folder=tmp_path))
+    async with AnsweringParty(echoes=True, hangs_up=0.6) as party:
+        code, out, err = await talked(party.uri, tmp_path)
+    assert (code, "Traceback" in err) == (0, False), err
+    assert "heard       0.0 s" not in out
+    heard = (tmp_path / "heard.raw").read_bytes()
+    assert len(heard) > heard.count(0)
+
+
+@pytest.mark.process
+async def test_a_machine_without_devices_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".asoundrc").write_text('pcm.!default { type hw card "none" }')
+    async with AnsweringParty() as party:
+        code, out, err = await talked(party.uri, tmp_path)
+    assert (code, out) == (4, "")
+    assert err == "trunkline: --talk: there is no microphone here; see python -m sounddevice\n"
+    assert party.invites == []
+
+
 def test_what_waits_for_the_speaker_is_bounded_and_filled_up_with_silence() -> None:
-    queue = SpeakerQueue(8000)
+    queue = PcmQueue(8000)
     queue.put(b"\x01\x01" * 8000)
     assert queue.take(LATE_MS * 16 + 4) == b"\x01\x01" * (LATE_MS * 8) + bytes(4)

@@ -26,8 +26,8 @@ class NoDevices(PhoneError):
     """There is no microphone or speaker that can be used."""
 
 
-class SpeakerQueue:
-    """What is to be played, filled by the loop and emptied by the thread of the devices."""
+class PcmQueue:
+    """PCM on its way between the loop and the thread of the devices: of more than `LATE_MS` the oldest is dropped."""
 
     def __init__(self, rate: int) -> None:
         self._limit = LATE_MS * rate // 500
@@ -35,7 +35,7 @@ class SpeakerQueue:
         self._pcm = bytearray()
 
     def put(self, pcm: bytes) -> None:
-        """Play this after what waits; of more than `LATE_MS` the oldest is dropped."""
+        """Add this behind what waits."""
         with self._lock:
             self._pcm += pcm
             del self._pcm[: max(0, len(self._pcm) - self._limit)]
@@ -46,6 +46,33 @@ class SpeakerQueue:
             pcm = bytes(self._pcm[:size])
             del self._pcm[:size]
         return pcm + bytes(size - len(pcm))
+
+    def take_all(self) -> bytes:
+        """What waits."""
+        with self._lock:
+            pcm, self._pcm = bytes(self._pcm), bytearray()
+        return pcm
+
+
+class _Microphone:
+    """Hands what the devices bring to the call: once in each turn of the loop, however fast they are."""
+
+    def __init__(self, call: PhoneCall, rate: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._call = call
+        self._loop = loop
+        self._queue = PcmQueue(rate)
+        self._coming = False
+
+    def put(self, pcm: bytes) -> None:
+        """From the thread of the devices."""
+        self._queue.put(pcm)
+        if not self._coming:
+            self._coming = True
+            self._loop.call_soon_threadsafe(self._hand_on)
+
+    def _hand_on(self) -> None:
+        self._coming = False
+        self._call.play(self._queue.take_all(), LATE_MS)
 
 
 def devices() -> ModuleType:
@@ -58,17 +85,27 @@ def devices() -> ModuleType:
         raise NoDevices(f"--talk: {error} (Debian: apt install libportaudio2)") from None
 
 
+def _check(library: ModuleType) -> None:
+    """Raises NoDevices where there is no microphone or no speaker, before a call is placed."""
+    for kind, name in (("input", "microphone"), ("output", "speaker")):
+        try:
+            library.query_devices(kind=kind)
+        except Exception:  # of several kinds, and whatever is said of it: "Error querying device -1"
+            raise NoDevices(f"--talk: there is no {name} here; see python -m sounddevice") from None
+
+
 async def talk_in(batch: Batch, on_event: Callable[[int, PhoneEvent], None], stop: asyncio.Event) -> CallResult:
     """One call, until the other side hangs up or `stop` is set. Raises PhoneError."""
     library, loop = devices(), asyncio.get_running_loop()
+    _check(library)
     call = PhoneCall(batch.uri, keep=False, on_event=lambda event: on_event(1, event), **batch.options)
     async with call:
         await call.wait_answered()
         rate = call.core.plan.rate
-        speaker = SpeakerQueue(rate)
+        speaker, microphone = PcmQueue(rate), _Microphone(call, rate, loop)
 
         def block(spoken: Any, heard: Any, *_: object) -> None:
-            loop.call_soon_threadsafe(call.play, bytes(spoken), LATE_MS)
+            microphone.put(bytes(spoken))
             heard[:] = speaker.take(len(heard))
 
         try:
