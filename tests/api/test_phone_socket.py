@@ -86,6 +86,7 @@ async def test_a_page_talks_is_heard_presses_keys_comes_back_and_hangs_up(
     begun = len(bot.sockets)
     async with opened(serving, "to=%2B13125550123") as socket:
         page = Page(socket)
+        await socket.send(TONE)  # a page does not wait with its audio
         assert (await page.until("calling"))["call_sid"] is None
         answered = await page.until("answered")
         assert answered["call_sid"].startswith("v3:")

@@ -147,6 +147,10 @@ async def test_events_are_reported_as_they_happen_and_a_remote_hang_up_ends_the_
     assert sorted(event.at for event in seen) == [event.at for event in seen] == [event.at for event in phone.events]
 
 
+def test_a_call_that_was_not_placed_is_not_up() -> None:
+    assert not PhoneCall("sip:+1@127.0.0.1").is_up
+
+
 async def test_nothing_at_the_address_is_reported_soon() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
         closed.bind(("127.0.0.1", 0))

@@ -188,8 +188,8 @@ class PhoneCall:
 
     @property
     def is_up(self) -> bool:
-        """The call is answered and not over."""
-        return self.core.state is PhoneState.UP
+        """The call is answered and not over. False before it is placed."""
+        return self._core is not None and self._core.state is PhoneState.UP
 
     @property
     def is_over(self) -> bool:
