@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 
 const RATE = 16000, SIZE = 512, HOP = 320, WINDOW = 20000, COLUMNS = (WINDOW / 1000) * (RATE / HOP), BINS = SIZE / 4;
-const FLOOR = -75, CEILING = -15;
+const FLOOR = -75, CEILING = -15, DRAWN_EVERY = 250;
 const BELL = Float32Array.from({ length: SIZE }, (_, at) => 0.5 - 0.5 * Math.cos((2 * Math.PI * at) / SIZE));
 
 /** Power of the frequencies of `SIZE` samples, in dBFS; two neighbours are one. */
@@ -68,7 +68,7 @@ export class Spectrogram {
     if (this.#columns.length > COLUMNS) this.#columns.splice(0, this.#columns.length - COLUMNS);
     if (!this.#due) {
       this.#due = true;
-      requestAnimationFrame(() => { this.#due = false; this.#draw(); });
+      setTimeout(() => { this.#due = false; this.#draw(); }, DRAWN_EVERY);
     }
   }
 
@@ -103,14 +103,16 @@ export class Spectrogram {
     const pen = image.getContext("2d");
     pen.fillStyle = ink;
     pen.fillRect(0, 0, 1, 1);
-    const [red, green, blue] = pen.getImageData(0, 0, 1, 1).data, pixels = pen.createImageData(COLUMNS, BINS);
+    const color = new Uint32Array(pen.getImageData(0, 0, 1, 1).data.buffer)[0] & 0xffffff;
+    const pixels = pen.createImageData(COLUMNS, BINS), out = new Uint32Array(pixels.data.buffer);
     for (const column of this.#columns) {
       const x = Math.round(((column[0] - from) / WINDOW) * COLUMNS);
       if (x < 0 || x >= COLUMNS) continue;
-      column[track].forEach((db, bin) => {
-        const strength = Math.max(0, Math.min(1, (db - FLOOR) / (CEILING - FLOOR)));
-        pixels.data.set([red, green, blue, strength * 255], ((BINS - 1 - bin) * COLUMNS + x) * 4);
-      });
+      const levels = column[track];
+      for (let bin = 0; bin < BINS; bin++) {
+        const strength = Math.max(0, Math.min(1, (levels[bin] - FLOOR) / (CEILING - FLOOR)));
+        out[(BINS - 1 - bin) * COLUMNS + x] = (Math.round(strength * 255) << 24) | color;
+      }
     }
     pen.putImageData(pixels, 0, 0);
     return image;
