@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from peers.preloaded import PreloadedServer
+from preloaded import PreloadedServer
 from trunkline.demo.callbacks import CallbackReceiver
 from trunkline.demo.caller import PCMU, Heard, parse_rtp
 from trunkline.demo.server import ServerProcess

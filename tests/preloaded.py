@@ -1,7 +1,7 @@
-"""Servers that are forked from a process which has their code loaded: to load it is most of a start's CPU.
+"""Runs of `trunkline` that are forked from a process which has its code loaded: to load it is most of a start's CPU.
 
-What runs is `trunkline serve`, from the parsing of its arguments on, in a process of its own. That it starts by its
-name, in a fresh interpreter, is shown by the tests of the command line, of the demo and of restarts.
+Each is a process of its own with its own environment, directory and output, from the parsing of its arguments on. That
+it starts by its name, in a fresh interpreter, is shown by the tests of the demo, of `dev` and of restarts.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import Future
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -28,7 +29,7 @@ _MESSAGE = 65536
 
 
 class Order(msgspec.Struct):
-    """A server to start."""
+    """A run."""
 
     arguments: list[str]
     environment: dict[str, str]
@@ -36,7 +37,7 @@ class Order(msgspec.Struct):
 
 
 class ForkedProcess:
-    """A server whose parent is the launcher."""
+    """A child of the launcher."""
 
     def __init__(self, pid: int, ended: Future[int]) -> None:
         self.pid = pid
@@ -56,6 +57,10 @@ class ForkedProcess:
     async def wait(self) -> int:
         return await asyncio.wrap_future(self._ended)
 
+    def ended(self) -> int:
+        """Its return code, once it has ended."""
+        return self._ended.result()
+
 
 class Launcher:
     """The process that forks, and what it reports. It ends with this process."""
@@ -74,13 +79,13 @@ class Launcher:
         self._ended: dict[int, Future[int]] = {}
         threading.Thread(target=self._listen, name="launcher", daemon=True).start()
 
-    async def launch(self, order: Order, output: int) -> ForkedProcess:
-        """A process with `output` as its stdout and stderr."""
+    def launch(self, order: Order, stdout: int, stderr: int) -> Future[ForkedProcess]:
+        """A process with these outputs and nothing on its standard input."""
         started: Future[ForkedProcess] = Future()
         with self._lock:
             self._started.append(started)
-            socket.send_fds(self._socket, [msgspec.json.encode(order)], [output])
-        return await asyncio.wrap_future(started)
+            socket.send_fds(self._socket, [msgspec.json.encode(order)], [stdout, stderr])
+        return started
 
     def _listen(self) -> None:
         while report := self._socket.recv(_MESSAGE):
@@ -92,30 +97,32 @@ class Launcher:
                 self._ended.pop(pid).set_result(code)
 
 
-_launcher: list[Launcher] = []
+@cache
+def launcher() -> Launcher:
+    """The one of this process."""
+    return Launcher()
 
 
 class PreloadedServer(ServerProcess):
     """A `ServerProcess` that is forked."""
 
     async def _launch(self, arguments: list[str], environment: dict[str, str], output: int) -> ChildProcess:
-        if not _launcher:
-            _launcher.append(Launcher())
-        return await _launcher[0].launch(Order(arguments, environment, str(self._directory)), output)
+        order = Order(arguments, environment, str(self._directory))
+        return await asyncio.wrap_future(launcher().launch(order, output, output))
 
 
 # ── the process that forks ──────────────────────────────────────────────────────────────────────────────────
 
 
-def become(order: Order, output: int, launcher: int) -> None:
+def become(order: Order, outputs: list[int], launcher: int) -> None:
     """In the child: what `exec` and the shell would have done."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != launcher:
         sys.exit(1)
     os.setsid()
-    for number in (1, 2):
+    for number, output in enumerate(outputs, 1):
         os.dup2(output, number)
-    os.close(output)
+        os.close(output)
     os.chdir(order.directory)
     os.environ.clear()
     os.environ.update(order.environment)
@@ -140,21 +147,22 @@ def serve(requests: socket.socket) -> bool:
                 while (ended := reaped()) is not None:
                     requests.send(json.dumps(ended).encode())
             if requests in ready:
-                text, (*fds,), _, _ = socket.recv_fds(requests, _MESSAGE, 1)
+                text, (*fds,), _, _ = socket.recv_fds(requests, _MESSAGE, 2)
                 if not text:
                     return False
                 parent = os.getpid()
                 pid = os.fork()
                 if pid == 0:
                     break
-                os.close(fds[0])
+                for fd in fds:
+                    os.close(fd)
                 requests.send(json.dumps([pid, None]).encode())
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for end in (waking, woken):
         os.close(end)
     requests.close()
-    become(msgspec.json.decode(text, type=Order), fds[0], parent)
+    become(msgspec.json.decode(text, type=Order), fds, parent)
     return True
 
 
