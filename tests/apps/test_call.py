@@ -1,10 +1,14 @@
 """The server's side of a stream, against real sockets."""
 
+import asyncio
 import json
+from contextlib import suppress
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
+from trunkline.apps import call as call_module
 from trunkline.apps.call import BotCall
 from trunkline.apps.stream import BotStream, BotUnreachable
 from trunkline.apps.wire import mark, media
@@ -73,3 +77,21 @@ async def test_bad_messages_are_answered_and_counted() -> None:
 async def test_what_cannot_be_reached_is_an_error_in_words(url: str) -> None:
     with pytest.raises(BotUnreachable, match=r"\w+ \w+"):
         await BotCall(BotStream(url)).open()
+
+
+async def test_a_bot_that_floods_and_never_reads_stops_no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call_module, "CLOSE_TIMEOUT", 0.2)
+
+    async def bot(socket: ServerConnection) -> None:
+        with suppress(ConnectionClosed):
+            while True:
+                await socket.send(mark("a"))
+
+    async with serve(bot, "127.0.0.1", 0) as server, asyncio.timeout(30):
+        call = BotCall(BotStream(f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/"))
+        await call.open()
+        await call.until(lambda: False, 0.4)
+        trace = await call.hang_up()
+    assert len(trace.said) >= 15
+    assert trace.closed is not None
+    assert len(trace.received) <= call_module.MESSAGE_RATE * (trace.closed.at + 1) + call_module.TURN

@@ -26,6 +26,10 @@ from trunkline.streaming.session import MessageSink, SendBuffer
 CONNECT_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 5.0
 """Seconds for the bot's close frame, as `streams.close_timeout`."""
+MESSAGE_RATE = 10_000
+"""Messages of the bot that are read in a second, after as many at once: as of the server."""
+TURN = 50
+"""Messages that are read before others have their turn."""
 PING_TIMEOUT = 3.0
 """Seconds after which a ping counts as not answered."""
 
@@ -191,7 +195,10 @@ class BotCall:
                 self._sink.control(stop)
             began = self.now
             await self._drained()
-            await self._socket.close(1000)
+            try:
+                await asyncio.wait_for(self._socket.close(1000), 2 * CLOSE_TIMEOUT)
+            except TimeoutError:  # a bot that sends and never reads: not even our close frame leaves
+                self._socket.transport.abort()
             if self._socket.close_code != 1006:
                 self.trace.closing = self.now - began
         return await self._end()
@@ -256,6 +263,7 @@ class BotCall:
                     self.trace.received.append(Received(at, len(data), queued))
                     self._stream.binary(self._began + at)
                 self._look()
+                await self._keep_pace()
         if not self._stopped:
             self._freeze()
         code: int | None = self._socket.close_code
@@ -263,6 +271,12 @@ class BotCall:
             self.now, None if code == 1006 else code, self._socket.close_reason or "", not self._stopped
         )
         self._look()
+
+    async def _keep_pace(self) -> None:
+        """A bot that floods is read as fast as the server reads one: the clock goes on, and the trace stays bounded."""
+        count = len(self.trace.received)
+        if count % TURN == 0:
+            await asyncio.sleep(max(0.0, count / MESSAGE_RATE - 1 - self.now))
 
     async def _run_clock(self) -> None:
         loop = asyncio.get_running_loop()
