@@ -99,6 +99,13 @@ async def test_faults_codec_and_packet_time_are_those_of_the_options() -> None:
     assert found["frames_sent"] < 30
 
 
+@pytest.mark.parametrize("option", ["--record", "--junit"])
+async def test_a_file_that_cannot_be_written_is_said_before_the_call(option: str, tmp_path: Path) -> None:
+    async with AnsweringParty() as party:
+        done = await called(party.uri, option, str(tmp_path / "none" / "a"))
+    assert (done.exit_code, done.stdout, done.stderr.count("\n"), party.invites) == (4, "", 1, [])
+
+
 async def test_a_server_that_is_absent_or_refuses_unknown_callers_is_named(tmp_path: Path) -> None:
     flags = ("--store.directory", str(tmp_path), "--sip.port")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:

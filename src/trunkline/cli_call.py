@@ -120,6 +120,9 @@ def _run(given: dict[str, Any], settings: Settings) -> None:
         mos=given["min_mos"],
         allow_no_audio=given["allow_no_audio"],
     )
+    for path in (given["record"], given["junit"]):
+        if path is not None and not path.parent.is_dir():  # not after the calls
+            raise StartupError(f"{path}: there is no directory {path.parent}")
     try:
         batch = _batch(given, settings, expected)
         results = _placed(batch, _progress(batch.calls, quiet=given["as_json"]), talk=given["talk"])
