@@ -68,6 +68,16 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "new = max(0, len(self._came) + 1 - _LONGEST_END)",
         "new = max(0, (len(self._came) - 1) - _LONGEST_END)",
     ): "two bytes more are searched again",
+    (
+        "media/rtp/rtcp.py",
+        "fraction = (lost_now << 8) // expected_now if expected_now > 0 and lost_now > 0 else 0",
+        "fraction = (lost_now << 8) // expected_now if (expected_now >= 0) and lost_now > 0 else 0",
+    ): "where none was expected, none is lost",
+    (
+        "media/audio/content.py",
+        "if at < 20 or len(head) < at + _WAV_FORMAT.size:",
+        "if at < (19) or len(head) < at + _WAV_FORMAT.size:",
+    ): "found from byte 12 on, so at 20 or later; or not at all, 7",
     ("streaming/files.py", "file.size = 0", "pass"): "a decoder answers once, and not what was cancelled",
     **{("phone/core.py", "LegId(1),", f"LegId({other}),"): "a phone has one leg" for other in ("2", "(0)")},
     (

@@ -98,9 +98,9 @@ CASES: dict[Callable[..., Item], list[tuple[tuple[Any, ...], Verdict, str, str, 
         (
             (trace_of('{"event": "media"}'),),
             VIOLATION,
-            "1 messages: media is not an object.",
+            '1 messages: the message has no "media": {"payload": "…"} beside its event.',
             "malformed_message",
-            "See docs/reference/websocket.md, Messages from the app.",
+            'The audio is a member of a member: {"event": "media", "media": {"payload": "..."}}.',
         ),
         (
             (trace_of('{"event": "media", "media": {"payload": 1}}'),),
@@ -212,8 +212,8 @@ CASES: dict[Callable[..., Item], list[tuple[tuple[Any, ...], Verdict, str, str, 
             "The audio is 16-bit PCM; the stream's codec is PCMU. 16000 bytes come in a second, PCMU has 8000.",
             "pcm16",
             (
-                "Convert it to the stream's codec, or start the stream with BidirectionalCodec=L16 and the sample "
-                "rate of it as BidirectionalSamplingRate."
+                "Convert it to the stream's codec, or start the stream with BidirectionalCodec=L16 and its sample rate "
+                "as BidirectionalSamplingRate."
             ),
         ),
         (
@@ -222,8 +222,8 @@ CASES: dict[Callable[..., Item], list[tuple[tuple[Any, ...], Verdict, str, str, 
             "The audio is 16-bit PCM; the stream's codec is PCMU.",
             "pcm16",
             (
-                "Convert it to the stream's codec, or start the stream with BidirectionalCodec=L16 and the sample "
-                "rate of it as BidirectionalSamplingRate."
+                "Convert it to the stream's codec, or start the stream with BidirectionalCodec=L16 and its sample rate "
+                "as BidirectionalSamplingRate."
             ),
         ),
         (
@@ -232,8 +232,8 @@ CASES: dict[Callable[..., Item], list[tuple[tuple[Any, ...], Verdict, str, str, 
             "The audio is a WAV file (0-bit format 0, 0 Hz, 0 channels); the stream's codec is PCMU.",
             "wav_header",
             (
-                "In rtp mode a message holds bare PCMU at 8000 Hz: leave the header out (the bytes before and of "
-                "`data` and its length), and convert the rest."
+                "In rtp mode a message holds bare PCMU at 8000 Hz: leave out the header (to `data` and the 4 "
+                "bytes behind it), and convert the rest."
             ),
         ),
     ],

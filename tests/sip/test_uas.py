@@ -93,9 +93,11 @@ def test_a_cancel_stops_the_retransmission(bench: Bench, clock: HandClock) -> No
 
 def test_display_name_and_identity_headers_are_reported(bench: Bench) -> None:
     identity = ("P-Asserted-Identity: <sip:+1999@carrier>", "Diversion: <sip:+1888@carrier>;reason=no-answer")
-    bench.receive(Caller().request("INVITE", OFFER, (*identity, "Subject: x", "X-One: 1")))
+    called = "P-Called-Party-ID: <sip:+1777@carrier>"
+    bench.receive(Caller().request("INVITE", OFFER, (*identity, "Subject: x", called, "X-One: 1")))
     invite = bench.event()
     assert isinstance(invite, InviteReceived)
+    assert invite.called_party == "sip:+1777@carrier"
     assert [f"{name}: {value}" for name, value in invite.headers] == [*identity, "X-One: 1"]
 
 

@@ -1,16 +1,25 @@
 """Values to rows and back."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trunkline.calls.views import CallbackView
 from trunkline.ids import CallSid
 from trunkline.media.report import LegReport
-from trunkline.store.records import CallbackRecord, call_row, call_view, callback_row, stream_row, stream_view
+from trunkline.store.records import (
+    CallbackRecord,
+    call_row,
+    call_view,
+    callback_row,
+    callback_view,
+    stream_row,
+    stream_view,
+)
 from trunkline.streaming.params import StreamReport
 
 ANY_TEXT = st.text(st.characters(codec=None))
@@ -56,3 +65,8 @@ def test_whatever_arrives_a_row_has_text_that_every_database_takes(text: str) ->
         stored.encode("utf-8")
         if text.isascii() and "\0" not in text:
             assert stored == text
+
+
+def test_the_sid_of_a_callback_is_the_id_of_its_row() -> None:
+    members: dict[str, Any] = {field.name: field.name for field in fields(CallbackView)}
+    assert callback_view({"id": "of the row"} | members) == CallbackView(**(members | {"sid": "of the row"}))

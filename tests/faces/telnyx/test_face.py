@@ -10,6 +10,7 @@ from trunkline.ids import new_life
 
 
 def test_ids_are_telnyxs() -> None:
+    assert TELNYX.name == "telnyx"
     assert re.fullmatch(r"v3:[A-Za-z0-9_-]{54}", TELNYX.ids.call(new_life(bytes(5)), bytes(TELNYX.ids.call_bytes)))
     assert TELNYX.ids.stream(bytes(16)) == "00000000-0000-4000-8000-000000000000"
 

@@ -415,3 +415,14 @@ def test_any_packets_are_delivered_once_and_none_is_kept_for_ever(packets: list[
     feed.time(now + WINDOW)
     assert feed.buffer.deadline is None
     assert len(feed.out) <= len(packets)
+
+
+def test_a_late_packet_is_measured_from_the_first_that_overtook_it() -> None:
+    feed = Feed()
+    feed.packet(0)
+    for number in range(1, 3 * HISTORY, 3):
+        feed.packet(number + 1, number)
+        feed.packet(number + 2, number + 0.02)
+        feed.packet(number, number + 0.03)
+    assert feed.numbers == list(range(3 * HISTORY + 1))
+    assert feed.buffer.window == pytest.approx(1.5 * 0.03)

@@ -96,7 +96,13 @@ def test_tags_come_as_an_array_as_text_and_one_by_one() -> None:
     assert application_changes(parse_query("tags[]=a&tags[]=b"), create=False)["other"] == {"tags": ["a", "b"]}
     assert changes(tags=[])["other"] == {"tags": []}
     assert changes(tags=["x"] * TAGS_LIMIT)["other"] == {"tags": ["x"] * 100}
-    for wrong, pointer in ((["x"] * 101, "/tags"), ({}, "/tags"), (["a", 7], "/tags/1"), (["x" * 256], "/tags/0")):
+    for wrong, pointer in (
+        (["x"] * 101, "/tags"),
+        ({}, "/tags"),
+        (["a", 7], "/tags/1"),
+        (["x" * 256], "/tags/0"),
+        ("a, b", "/tags"),
+    ):
         with pytest.raises(InvalidRequest) as failure:
             changes(tags=wrong)
         assert failure.value.pointer == pointer

@@ -182,6 +182,12 @@ def test_a_password_is_in_no_refusal_and_no_repr() -> None:
         ({"Status": "completed"}, CallUpdate(True, None, None, "POST")),
         ({"Status": "canceled"}, CallUpdate(True, None, None, "POST", unanswered=True)),
         ({"Url": "https://x/"}, CallUpdate(False, Instructions(url="https://x/"), None, "POST")),
+        (
+            {"Url": "https://x/", "FallbackUrl": "https://y/", "FallbackMethod": "GET"},
+            CallUpdate(
+                False, Instructions(url="https://x/", fallback_url="https://y/", fallback_method="GET"), None, "POST"
+            ),
+        ),
         ({"Texml": "<Response/>"}, CallUpdate(False, Instructions(texml="<Response/>"), None, "POST")),
         (
             {"StatusCallback": "https://x/", "StatusCallbackMethod": "GET"},
