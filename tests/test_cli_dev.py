@@ -217,7 +217,7 @@ async def test_texml_comes_from_a_url_and_the_store_may_be_kept(tmp_path: Path, 
     ],
 )
 def test_a_mistake_is_one_line(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
-    done = commands.trunkline(tmp_path, "dev", *words)
+    done = commands.trunkline(tmp_path, "dev", *words, env={"HOME": str(tmp_path)})
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
     assert done.stderr.count("\n") == 1

@@ -35,6 +35,13 @@ Make = Callable[..., Bench]
 # ── calls that come in ──────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.parametrize("kind", ["trunk", "phone"])
+async def test_the_log_names_the_trunk_or_phone_that_a_call_came_by(bench: Bench, kind: str) -> None:
+    with capture_logs() as logs:
+        await bench.invited(**{kind: "one"})
+    assert {name: logs[0].get(name) for name in ("trunk", "phone")} == {"trunk": None, "phone": None, kind: "one"}
+
+
 async def test_a_call_to_a_number_runs_the_instructions_of_its_application(bench: Bench) -> None:
     with capture_logs() as logs:
         entry = await bench.invited(to_user="+1")
@@ -54,6 +61,8 @@ async def test_a_call_to_a_number_runs_the_instructions_of_its_application(bench
     (line,) = logs
     assert (line["event"], line["to"], line["from_"], line["transport"]) == ("call_received", "+1", "+49", "udp")
     assert (line["call_sid"], bool(line["sip_call_id"])) == (view.sid, True)
+    assert "trunk" not in line
+    assert "phone" not in line
     bench.runner.on_pool(FromLeg(entry.leg, reports.LegOpened(LOCAL)))
     assert entry.call.state is CallState.RINGING, "its instructions answer it"
     forms = await bench.callbacks()

@@ -390,7 +390,8 @@ class Runner:
             self._signal(sip.RejectInvite(event.dialog, status, reason, "too many calls", excess.retry_after))
             return
         entry = self._add(view, event.dialog, origin, instructions, srtp, clock)
-        by = {"sip_call_id": event.call_id, "transport": event.transport}
+        peer = {kind: name for kind, name in (("trunk", event.trunk), ("phone", event.phone)) if name}
+        by = {"sip_call_id": event.call_id, "transport": event.transport, **peer}
         _log.info("call_received", call_sid=view.sid, from_=view.from_, to=view.to, **by)
         self.apply(entry, events.Invited(event.offer, answer=instructions is None))
 
