@@ -6,7 +6,7 @@ works here and may not work there.
 
 import difflib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,18 +83,23 @@ def messages(trace: Trace) -> Item:
         return _violation(
             name,
             "binary_frames",
-            f"{len(binary)} binary frames, the first of {binary[0]} bytes; each is refused with error 100003.",
+            f"{_counted(binary, 'binary frame')}, the first of {binary[0]} bytes; each is refused with error 100003.",
             'Send text frames: {"event": "media", "media": {"payload": "<base64 of the audio>"}}.',
         )
     refused = [one.what for one in trace.received if isinstance(one.what, Refusal)]
     unknown = [one for one in refused if one.problem is Problem.UNKNOWN]
     if unknown:
         return _violation(
-            name, "unknown_event", f"{len(unknown)} messages: {unknown[0].detail}.", _meant(unknown[0].detail)
+            name,
+            "unknown_event",
+            f"{_counted(unknown, 'message')}: {unknown[0].detail}.",
+            _meant(unknown[0].detail),
         )
     if refused:
         code = "malformed_message" if refused[0].problem is Problem.MALFORMED else "invalid_media"
-        return _violation(name, code, f"{len(refused)} messages: {refused[0].detail}.", _shape(refused[0].detail))
+        return _violation(
+            name, code, f"{_counted(refused, 'message')}: {refused[0].detail}.", _shape(refused[0].detail)
+        )
     errors = [one.message["payload"] for one in trace.sent if one.event == "error"]
     for error in errors:
         if trace.mode == "mp3" and error["code"] == Problem.INVALID_MEDIA.code:
@@ -113,6 +118,10 @@ def messages(trace: Trace) -> Item:
         )
     words = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "none"
     return Item(name, Verdict.OK, f"{words}.")
+
+
+def _counted(things: Sequence[object], noun: str) -> str:
+    return f"{len(things)} {noun}" if len(things) == 1 else f"{len(things)} {noun}s"
 
 
 def _refused(trace: Trace, title: str) -> int:
@@ -152,7 +161,7 @@ def sizes(trace: Trace) -> Item:
     if found[0] >= SHORTEST_MS and found[-1] <= LONGEST_MS:
         return Item(name, Verdict.OK, f"{words}.")
     short = sum(one < SHORTEST_MS for one in found)
-    what = f"{short} are shorter than 20 ms" if short else "some are longer than 30 s"
+    what = f"{short} {'is' if short == 1 else 'are'} shorter than 20 ms" if short else "some are longer than 30 s"
     return Item(name, Verdict.ACCEPTED, f"{words}; {what}. Any length is played here; Telnyx documents 20 ms to 30 s.")
 
 
