@@ -60,6 +60,7 @@ def test_a_key_is_made_once_and_kept_for_its_owner_alone(tmp_path: Path) -> None
     assert own_key.read(file) == {ONE: "KEY4"}
 
 
+@pytest.mark.process
 def test_without_a_server_there_is_no_key_to_make(tmp_path: Path) -> None:
     def ask(*_: Any, **_more: Any) -> dict[str, Any]:
         raise StartupError("operator's key: cannot read it")

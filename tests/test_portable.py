@@ -16,6 +16,7 @@ TESTS = Path(__file__).parent
 PORTABLE = os.environ | {ENV_VAR: "1"}
 
 
+@pytest.mark.process
 def test_linux_is_hidden_by_the_variable() -> None:
     assert (sys.platform == "linux" and os.environ.get(ENV_VAR) != "1") == LINUX
     words = "from trunkline import portable as p; print(p.LINUX, p.ERRQUEUE, type(p.poller()).__name__)"

@@ -99,6 +99,7 @@ async def test_a_server_says_when_it_is_ready_and_then_that_it_lives(
         assert state == "STOPPING=1"
 
 
+@pytest.mark.process
 def test_the_unit_waits_for_ready_and_comes_back_after_a_takeover(tmp_path: Path) -> None:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.read(UNIT)

@@ -15,6 +15,7 @@ from trunkline.apps.stream import BotStream
 from trunkline.ci import ExitCode
 from trunkline.streaming.params import BidirectionalMode
 
+pytestmark = pytest.mark.process  # espeak-ng
 PLAN = Plan(greeting=0.4, least=3.5, heard=0.2, answer=1.5, backlog=0.3, clear=1.5, drain=1.0, after=0.1, reconnect=0.3)
 
 BAD: Mapping[str, tuple[bots.Bot, dict[str, Any], ExitCode]] = {

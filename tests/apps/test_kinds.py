@@ -58,6 +58,7 @@ async def test_tone_plays_on_as_its_marks_return() -> None:
     assert "mark" in [note.event for note in notes]
 
 
+@pytest.mark.process
 async def test_say_stops_when_it_is_interrupted() -> None:
     async with call_to("say", "One, two, three, four, five, six, seven, eight, nine, ten.") as (call, notes):
         assert await call.until(lambda: call.queued_ms > 1000, 20)

@@ -7,6 +7,7 @@ from trunkline.media.audio.level import level
 from trunkline.phone import sounds
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("program", ["espeak-ng", "no-such-program"])
 @pytest.mark.parametrize("rate", [8000, 16_000])
 def test_a_text_becomes_sound_with_and_without_the_program(

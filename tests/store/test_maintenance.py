@@ -101,6 +101,7 @@ def test_postgresql_is_dumped_by_its_own_program(postgres: Callable[[], str], tm
     asyncio.run(has_the_call(StoreSettings(directory=tmp_path / "new", url=restored), make.call()))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("missing", [True, False])
 def test_a_dump_that_cannot_be_made_is_one_line(missing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if missing:

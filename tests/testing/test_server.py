@@ -39,7 +39,10 @@ def test_it_is_ready_soon_as_it_starts_little(server: LocalServer) -> None:
     assert server.pid is not None
     control, *others = processes(server.pid)
     assert " serve " in control
-    assert sorted(re.findall(r"trunkline\.workers (\w+) ", " ".join(others))) == ["decoder", "worker"]
+    assert sorted(re.findall(r"trunkline\.workers (\S+) ", " ".join(others))) == [
+        "trunkline.workers.decoder.process",
+        "trunkline.workers.process",
+    ]
     assert len(others) == 2
     assert (server.log_file.parent / "trunkline.db").exists()
 

@@ -44,12 +44,12 @@ class Child(Generic[Report]):
 
 
 @asynccontextmanager
-async def child(program: str, reports: Any) -> AsyncIterator[Child[Any]]:
-    """`python -m trunkline.workers PROGRAM FD PARENT`; `reports` is the union that it sends."""
+async def child(module: str, reports: Any) -> AsyncIterator[Child[Any]]:
+    """`python -m trunkline.workers MODULE FD PARENT`; `reports` is the union that it sends."""
     ours, theirs = socket.socketpair()
     with theirs:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "trunkline.workers", program, str(theirs.fileno()), str(os.getpid())),
+            *(sys.executable, "-m", "trunkline.workers", module, str(theirs.fileno()), str(os.getpid())),
             pass_fds=[theirs.fileno()],
         )
     started: Child[Any] = Child(process, reports)

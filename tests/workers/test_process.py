@@ -40,7 +40,7 @@ def configure() -> messages.Configure:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def worker() -> AsyncIterator[Child[Any]]:
     """A worker that is ready."""
-    async with child("worker", messages.ToControl) as started:
+    async with child("trunkline.workers.process", messages.ToControl) as started:
         started.link.send(configure())
         await started.report(messages.Ready)
         yield started
@@ -192,7 +192,7 @@ async def test_a_worker_reports_by_how_much_it_is_late(worker: Child[Any]) -> No
 
 
 async def test_a_workers_death_shows_at_once_whatever_its_decoder_does() -> None:
-    async with child("worker", messages.ToControl) as alone:
+    async with child("trunkline.workers.process", messages.ToControl) as alone:
         alone.link.send(configure())
         await alone.report(messages.Ready)
         decoder = _child_of(alone.process.pid)
@@ -217,7 +217,7 @@ async def test_when_the_control_process_ends_every_app_gets_stop() -> None:
     with phone.socket:
         async with (
             serve(app, "127.0.0.1", 0) as server,
-            child("worker", messages.ToControl) as alone,
+            child("trunkline.workers.process", messages.ToControl) as alone,
         ):
             alone.link.send(configure())
             await alone.report(messages.Ready)

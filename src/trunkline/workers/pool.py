@@ -404,7 +404,7 @@ class WorkerPool:
 
 async def _start_process(theirs: socket.socket) -> asyncio.subprocess.Process:
     numbers = str(theirs.fileno()), str(os.getpid())
-    arguments = (sys.executable, "-m", "trunkline.workers", "worker", *numbers)
+    arguments = (sys.executable, "-m", "trunkline.workers", "trunkline.workers.process", *numbers)
     return await asyncio.create_subprocess_exec(
         *arguments,
         pass_fds=[theirs.fileno()],

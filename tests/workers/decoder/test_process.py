@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def decoder() -> AsyncIterator[Child[Any]]:
-    async with child("decoder", messages.FromDecoder) as started:
+    async with child("trunkline.workers.decoder.process", messages.FromDecoder) as started:
         yield started
 
 
@@ -121,7 +121,7 @@ async def test_a_recording_that_cannot_be_written_is_reported_once(decoder: Chil
 
 
 async def test_the_decoder_has_a_lower_priority_and_ends_with_its_worker() -> None:
-    async with child("decoder", messages.FromDecoder) as alone:
+    async with child("trunkline.workers.decoder.process", messages.FromDecoder) as alone:
         alone.link.send(messages.Decode(1, "PCMU", 8 * 5000, mp3(seconds=0.1)))
         await alone.report(messages.Decoded)
         assert os.getpriority(os.PRIO_PROCESS, alone.process.pid) == min(os.nice(0) + NICENESS, 19)

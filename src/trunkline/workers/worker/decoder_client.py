@@ -313,7 +313,7 @@ class DecoderClient:
                     sys.executable,
                     "-m",
                     "trunkline.workers",
-                    "decoder",
+                    "trunkline.workers.decoder.process",
                     str(theirs.fileno()),
                     str(os.getpid()),
                     pass_fds=[theirs.fileno()],
