@@ -1,7 +1,7 @@
 """The prebuffer learns the app's pace. The clock is driven by hand."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trunkline.streaming.playback import Playback
@@ -102,6 +102,7 @@ def test_the_prebuffer_stays_within_its_limit(arrivals: list[tuple[int, int, boo
         assert 0 <= prebuffer.target(ptime) <= bound
 
 
+@example(chunk=5, delays=[3, 3, 0, 0, 0, 2, *([0] * 10), 1, 0, 1, 1, 1, 3])
 @given(chunk=st.integers(1, 5), delays=st.lists(st.integers(0, 3), min_size=10, max_size=30))
 def test_an_app_with_jitter_is_played_without_a_gap_once_measured(chunk: int, delays: list[int]) -> None:
     queue, at = Playback("PCMU", prebuffer=200, limit=600, mark_limit=1), 0

@@ -158,7 +158,9 @@ class CatchUp:
             return True
         late = self._late_by(at, round(self._paces / self._count))
         self._window_at = None
-        self.due = late if late >= LEAST and self._slowest - self._quickest <= STEADY else 0
+        jitter = self._slowest - self._quickest
+        # Both paces are means of a few chunks, so of a delay within the jitter nothing is known.
+        self.due = late if late >= max(LEAST, jitter // 2) and jitter <= STEADY else 0
         self._calm = 0 if self.due else self._calm + 1
         return self._calm < CALM
 

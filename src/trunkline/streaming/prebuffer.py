@@ -38,6 +38,7 @@ class Prebuffer:
         "_seen_before",
         "_shift",
         "_sixteenths",
+        "_smoothed",
         "_steady_came",
         "_steady_seen",
         "_steady_took",
@@ -51,7 +52,7 @@ class Prebuffer:
         self._last = -GAP - 1
         self._shift = 0  # the time less what had been received, when playback began
         self._received = 0
-        self._sixteenths = 0
+        self._sixteenths, self._smoothed = 0, 0
         # The first arrival of this period, or after a pause; and the periods before in which audio came as steadily.
         self._counted_from = self._received_from = 0
         self._steady_came = self._steady_took = self._steady_seen = 0
@@ -82,10 +83,12 @@ class Prebuffer:
                 self._latest = late
             if received - before > self._longest:
                 self._longest = received - before
-            self._sixteenths += at - received - (self._sixteenths >> 4)
+            # The mean of the first chunks: the very first may have been later than all others.
+            self._smoothed = min(self._smoothed + 1, 16)
+            self._sixteenths += ((at - received << 4) - self._sixteenths) // self._smoothed
         else:
             afresh = True
-            self._sixteenths = at - received << 4
+            self._sixteenths, self._smoothed = at - received << 4, 1
             self._counted_from, self._received_from = at, received
         self._last = at
         if afresh:
