@@ -37,8 +37,9 @@ Make = Callable[..., Bench]
 
 @pytest.mark.parametrize("kind", ["trunk", "phone"])
 async def test_the_log_names_the_trunk_or_phone_that_a_call_came_by(bench: Bench, kind: str) -> None:
+    by: dict[str, Any] = {kind: "one"}
     with capture_logs() as logs:
-        await bench.invited(**{kind: "one"})
+        await bench.invited(**by)
     assert {name: logs[0].get(name) for name in ("trunk", "phone")} == {"trunk": None, "phone": None, kind: "one"}
 
 
