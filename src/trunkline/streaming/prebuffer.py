@@ -83,9 +83,12 @@ class Prebuffer:
                 self._latest = late
             if received - before > self._longest:
                 self._longest = received - before
-            # The mean of the first chunks: the very first may have been later than all others.
-            self._smoothed = min(self._smoothed + 1, 16)
-            self._sixteenths += ((at - received << 4) - self._sixteenths) // self._smoothed
+            if self._smoothed < 16:
+                # The mean of the first chunks: the very first may have been later than all others.
+                self._smoothed += 1
+                self._sixteenths += ((at - received << 4) - self._sixteenths) // self._smoothed
+            else:
+                self._sixteenths += at - received - (self._sixteenths >> 4)
         else:
             afresh = True
             self._sixteenths, self._smoothed = at - received << 4, 1
