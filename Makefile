@@ -9,10 +9,10 @@ PIPECAT := pipecat-ai[websocket,runner]>=1.14,<2
 INTERFACES := $(shell find src -name '*.pxd')
 COMPILED := pyproject.toml setup.py $(INTERFACES) $(wildcard $(INTERFACES:.pxd=.py) $(INTERFACES:.pxd=.pyx))
 # Tests of calls compare what is sent in real time, so they run without the others beside them, and fewer at once. All
-# of them wait more than they work.
+# them wait more than they work.
 CALLS := tests/peers tests/workers tests/demo/test_story.py tests/apps/test_check.py
 ROOMS_AT_ONCE ?= $(shell expr 1 + $$(nproc))
-CALLS_AT_ONCE ?= $(shell expr 1 + $$(nproc))
+CALLS_AT_ONCE ?= $(shell nproc)
 # To the moment, or every packet: after them, with nothing else beside.
 STRICT := $(foreach name,stalls endings sipp load takeovers,tests/peers/test_$(name).py) tests/workers/worker/test_stream_targets.py
 # Written once instead of by each of the processes that the tests start, whatever the machine's default.

@@ -14,7 +14,7 @@ import telnyx.resources.texml.accounts.calls  # noqa: F401 - both else load at f
 from telnyx import AsyncTelnyx
 
 from peers.baresip import Namespace, make_namespace, remove_namespace
-from peers.harness import RecordingApp, new_server, running
+from peers.harness import RecordingApp, new_server, running, takes_calls
 from peers.sipp import SippRun
 from sent import check_requests
 from trunkline.demo.audio import speech
@@ -83,6 +83,7 @@ async def public_key(server: ServerProcess) -> bytes:
 @pytest.fixture
 async def caller(server: ServerProcess) -> AsyncIterator[DemoCaller]:
     """A call that is up and speaks for a minute."""
+    await takes_calls(server)
     async with DemoCaller(server.sip_address, said()) as caller:
         await caller.call()
         yield caller

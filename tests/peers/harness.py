@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import httpx
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
@@ -94,6 +95,13 @@ async def held(server: ServerProcess) -> AsyncIterator[list[int]]:
 
 def _state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+async def takes_calls(server: ServerProcess) -> None:
+    """Wait until it does: what a test before has sent may still keep its media worker late."""
+    async with asyncio.timeout(30), httpx.AsyncClient(base_url=server.base_url.removesuffix("/v2")) as http:
+        while (await http.get("/readyz")).status_code != 200:  # noqa: ASYNC110 - nothing reports it
+            await asyncio.sleep(GLANCE)
 
 
 async def no_call_left(client: "AsyncTelnyx", account_sid: str) -> None:

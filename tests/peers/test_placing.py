@@ -297,7 +297,7 @@ async def test_a_call_that_is_placed_while_the_server_starts_is_put_off(tmp_path
     while not workers:
         # Any other child, as a worker that is not yet its own program, would hold up the server itself.
         with suppress(RuntimeError, ProcessLookupError, FileNotFoundError):
-            workers = [pid for pid in children(server) if b"trunkline.workers\0worker" in command(pid)]
+            workers = [pid for pid in children(server) if b"trunkline.workers.process" in command(pid)]
         await asyncio.sleep(GLANCE)
     for pid in workers:
         os.kill(pid, signal.SIGSTOP)
