@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 NODE := tests/peers/node
-DEBIAN := sip-tester:sipp kamailio:kamailio baresip-core:baresip iproute2:ip strace:strace tshark:tshark valgrind:valgrind sox:sox espeak-ng:espeak-ng postgresql:pg_ctlcluster pgbouncer:pgbouncer nodejs:node npm:npm chromium:chromium
+DEBIAN := sip-tester:sipp kamailio:kamailio baresip-core:baresip iproute2:ip strace:strace tshark:tshark valgrind:valgrind sox:sox espeak-ng:espeak-ng postgresql:pg_ctlcluster pgbouncer:pgbouncer nodejs:node npm:npm chromium:chromium prometheus:promtool
 PIPECAT := pipecat-ai[websocket,runner]>=1.14,<2
 INTERFACES := $(shell find src -name '*.pxd')
 COMPILED := pyproject.toml setup.py $(INTERFACES) $(wildcard $(INTERFACES:.pxd=.py) $(INTERFACES:.pxd=.pyx))

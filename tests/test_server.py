@@ -81,8 +81,8 @@ async def test_a_server_is_ready_when_it_says_so_and_gone_when_it_stopped(tmp_pa
         assert (listed.status_code, listed.json()["calls"]) == (200, [])
         metrics = (await client.get("/metrics")).text
         for line in (
-            "trunkline_calls_active 0.0",
-            "trunkline_streams_active 0.0",
+            'trunkline_calls_active{direction="inbound"} 0.0',
+            'trunkline_streams_active{mode="rtp"} 0.0',
             'trunkline_workers_total{event="restarts"} 0.0',
         ):
             assert line in metrics.splitlines()
@@ -94,7 +94,7 @@ async def test_a_server_is_ready_when_it_says_so_and_gone_when_it_stopped(tmp_pa
 async def test_the_page_of_metrics_lists_each_once(tmp_path: Path) -> None:
     page = (Path(__file__).parent.parent / "docs/operations/metrics.md").read_text()
     async with serving(settings(tmp_path)) as (_, client, _):
-        served = re.findall(r"^# HELP (\w+) ", (await client.get("/metrics")).text, re.MULTILINE)
+        served = re.findall(r"^# HELP (trunkline_\w+) ", (await client.get("/metrics")).text, re.MULTILINE)
     assert sorted(re.findall(r"^\| `(trunkline_\w+)`", page, re.MULTILINE)) == sorted(served)
     assert all(re.fullmatch(r"trunkline(_[a-z]+)+", name) for name in served)
 

@@ -44,7 +44,8 @@ from trunkline.ids import AccountSid, IdsOfLife, life_name
 from trunkline.live.feed import Feed
 from trunkline.live.hub import Hub
 from trunkline.live.ladder import Ladder
-from trunkline.metrics import Gauge, Metrics
+from trunkline.meter import Meter, MeteredFeed
+from trunkline.metrics import Metrics, gauges
 from trunkline.outbound.dialler import Dialler
 from trunkline.outbound.egress import DENIED, Egress, EgressRules
 from trunkline.outbound.names import Names
@@ -250,7 +251,9 @@ class Server:
         directory = Directory(phone.added_to(settings), account, await store.applications(), utc_now(), phone.user)
         signer = FACE.signer.load(settings.store.directory)
         egress = Egress(rules := EgressRules.of(settings, account))
-        hub, ladder, feed = _events(life_name(store.life), lambda: runner)
+        rooms: dict[str, Callable[[], Counter[str]]] = {}
+        metrics = Metrics(rooms, lambda: gauges(runner, pool, sip, writer, backlog))
+        hub, ladder, feed = _events(life_name(store.life), lambda: runner, meter := Meter(metrics.registry))
         delivery = Delivery(settings.callbacks, store, signer, dialler := self._dialler(egress), lives, feed)
         writer = Writer(store, settings.store, delivery.deliver)
         await delivery.start()
@@ -261,6 +264,7 @@ class Server:
         pool = WorkerPool(settings, lambda event: runner.on_pool(event), egress=rules)
         runner = Runner(settings, account, directory, pool, writer, FACE.callbacks, ids, recordings, feed)
         tools = Tools.of(settings, signer, dialler, recordings.files, ids, FACE.document)
+        tools.fetcher.on_done = meter.fetched
         texml = TexmlRunner(runner, directory.dial, tools)
         stack.push_async_callback(texml.stop)
         self._at_stop(pool.stop, WORKER_GRACE, WORKER_END)
@@ -271,9 +275,7 @@ class Server:
         destinations = Destinations(egress)
         routes = lambda account: routes_of(directory, account, sip.contacts_of, sip.trunks)  # noqa: E731
         service = CallService(runner, directory, store, writer, recordings, destinations, captures, routes)
-        rooms: dict[str, Callable[[], Counter[str]]] = {}
         backlog = await self._backlog(store)
-        metrics = Metrics(rooms, lambda: _gauges(runner, pool, sip, writer, backlog))
         app = create_app(
             FACE.rest,
             service,
@@ -419,10 +421,10 @@ def _endpoint(
     return sip
 
 
-def _events(life: str, runner: Callable[[], Runner]) -> tuple[Hub, Ladder, Feed]:
+def _events(life: str, runner: Callable[[], Runner], meter: Meter) -> tuple[Hub, Ladder, Feed]:
     hub = Hub(life, lambda call, on: runner().watch(call, on), lambda call, on: runner().listen(call, on))
     ladder = Ladder(hub)
-    return hub, ladder, Feed(hub, FACE.events, ladder, runner)
+    return hub, ladder, MeteredFeed(meter, hub, FACE.events, ladder, runner)
 
 
 async def _take(
@@ -571,15 +573,4 @@ def _counters_of_calls(runner: Runner, sip: SipEndpoint, texml: TexmlRunner) -> 
         "control": lambda: runner.counters,
         "sip": lambda: _without_denials(sip.counters),
         "texml": lambda: texml.counters,
-    }
-
-
-def _gauges(runner: Runner, pool: WorkerPool, sip: SipEndpoint, writer: Writer, backlog: Backlog) -> dict[str, Gauge]:
-    return {
-        "calls_active": len(runner.registry),
-        "streams_active": sum(status.streams for status in pool.statuses),
-        "worker_lag_seconds": pool.lags,
-        "store_queue": writer.pending,
-        "callbacks_pending": backlog.pending,
-        **sip.gauges,
     }

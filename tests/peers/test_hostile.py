@@ -42,6 +42,9 @@ async def start(server: ServerProcess, caller: DemoCaller, app: RecordingApp) ->
     return await app.socket()
 
 
+ONE_OF_EACH = ('trunkline_calls_active{direction="inbound"}', 'trunkline_streams_active{mode="rtp"}')
+
+
 async def metrics(server: ServerProcess) -> Counter[str]:
     """All samples of `/metrics`."""
     async with httpx.AsyncClient(timeout=20) as http:
@@ -71,10 +74,7 @@ async def good_call(server: ServerProcess, caller: DemoCaller, app: RecordingApp
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     assert caller.up
     async with asyncio.timeout(60):  # the workers report once a second
-        while [(await metrics(server))[gauge] for gauge in ("trunkline_calls_active", "trunkline_streams_active")] != [
-            1,
-            1,
-        ]:
+        while [(await metrics(server))[gauge] for gauge in ONE_OF_EACH] != [1, 1]:
             pass
     assert memory(server) < held + LEFT_OVER
 

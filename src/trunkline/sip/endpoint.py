@@ -188,13 +188,10 @@ class SipEndpoint:
     def gauges(self) -> dict[str, int]:
         """Present numbers, for `/metrics`."""
         ups = [target.up for trunk in self.trunks for target in trunk.targets]
-        registered = [trunk.registered for trunk in self.trunks if trunk.registered is not None]
         return {
             "phone_contacts": len(self._registrar),
             "trunk_targets": len(ups),
             "trunk_targets_down": ups.count(False),
-            "registrations": len(registered),
-            "registrations_down": registered.count(False),
         }
 
     async def start(self) -> None:

@@ -49,6 +49,8 @@ class Fetcher:
         self._client = Client(dialler, LIMITS)
         self.counters: Counter[str] = Counter()
         """fetched, failed, fallbacks, unsigned: asked for without our signature."""
+        self.on_done: Callable[[str, float], None] = lambda _outcome, _seconds: None
+        """Told of each request: `fetched` or `failed`, and the seconds that it took."""
 
     async def stop(self) -> None:
         """Close the connections."""
@@ -74,12 +76,16 @@ class Fetcher:
         self, request: effects.DocumentRequest, common: Parameters, cookies: Cookies
     ) -> tuple[Document, str]:
         warnings: list[str] = []
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             found, url = await self._request(request, common, cookies, warnings.append)
         except (FetchError, DocumentError) as error:
             self.counters["failed"] += 1
+            self.on_done("failed", loop.time() - began)
             raise FetchError("; ".join((f"{masked(request.url)}: {error}", *warnings))) from error
         self.counters["fetched"] += 1
+        self.on_done("fetched", loop.time() - began)
         if warnings:
             self.counters["unsigned"] += 1
         return replace(found, warnings=(*warnings, *found.warnings)), url

@@ -203,6 +203,16 @@ class WorkerPool:
         return {str(worker.index): worker.lag for worker in self._workers}
 
     @property
+    def legs(self) -> int:
+        """How many legs there are, each with a port for RTP."""
+        return len(self._by_leg)
+
+    @property
+    def rtp_ports(self) -> int:
+        """How many there can be."""
+        return self._settings.media.port_pairs
+
+    @property
     def pids(self) -> list[int]:
         """The processes that take legs now."""
         return [worker.process.pid for worker in self._workers if worker.usable and worker.process is not None]

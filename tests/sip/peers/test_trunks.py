@@ -490,7 +490,7 @@ async def test_a_carrier_accepts_our_registration_and_its_removal(tmp_path: Path
         try:
             await counters.reached("registered")
             assert endpoint.trunks[0].registered
-            assert (endpoint.gauges["registrations"], endpoint.gauges["registrations_down"]) == (1, 0)
+            assert [trunk.registered for trunk in endpoint.trunks] == [True]
         finally:
             await endpoint.stop()
     assert counters["registration_failed"] == 0
