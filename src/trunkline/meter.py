@@ -48,11 +48,11 @@ class Meter:
         self._jitter = histogram("rtp_jitter_seconds", "Jitter of a leg's RTP at its end.", JITTER)
         self._mos = histogram("mos", "Estimated opinion score of a leg's audio from the peer.", MOS)
         self._delivery = histogram("callback_delivery_seconds", "From an event to its delivered callback.", DELIVERY)
-        self._fetch = histogram("texml_fetch_seconds", "Time that a document took.", ANSWER, ("outcome",))
+        self._fetch = histogram("texml_fetch_seconds", "From the request for a document on.", ANSWER, ("outcome",))
         packets = "python" if compiled.FALLBACK_REASON else "compiled"
         Info("trunkline_build", "What runs.", registry=registry).info({"version": __version__, "packet_path": packets})
         ProcessCollector(registry=registry)
-        disable_created_metrics()  # a second sample for each, which nobody asks for
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second sample for each
         for reason in ("slow_app", "no_socket"):
             self._dropped.labels(reason)
 

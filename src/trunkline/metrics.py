@@ -14,7 +14,7 @@ from trunkline.store.writer import Writer
 from trunkline.workers.pool import WorkerPool
 
 Numbers = Callable[[], Mapping[str, float]]
-Gauge = float | Mapping[str, float] | Mapping[tuple[str, ...], float]
+Gauge = float | Mapping[str, float] | Mapping[tuple[str, str], float]
 """A number, or one for each value of the gauge's label or labels."""
 GAUGES = {
     "calls_active": "Calls that have not ended.",

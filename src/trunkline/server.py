@@ -67,6 +67,7 @@ from trunkline.tasks import Work, owned, repeated
 from trunkline.texml.document import DocumentError, parse
 from trunkline.texml.runner import TexmlRunner, Tools
 from trunkline.webhooks.delivery import Delivery
+from trunkline.webhooks.signing import Signer
 from trunkline.workers.limits import raise_file_limit
 from trunkline.workers.pool import WorkerPool
 
@@ -263,9 +264,7 @@ class Server:
         recordings, captures = await self._files(store, writer, ids, lambda: _public_url(settings, http))
         pool = WorkerPool(settings, lambda event: runner.on_pool(event), egress=rules)
         runner = Runner(settings, account, directory, pool, writer, FACE.callbacks, ids, recordings, feed)
-        tools = Tools.of(settings, signer, dialler, recordings.files, ids, FACE.document)
-        tools.fetcher.on_done = meter.fetched
-        texml = TexmlRunner(runner, directory.dial, tools)
+        texml = TexmlRunner(runner, directory.dial, _tools(settings, signer, dialler, recordings, ids, meter))
         stack.push_async_callback(texml.stop)
         self._at_stop(pool.stop, WORKER_GRACE, WORKER_END)
         pool.launch()
@@ -419,6 +418,14 @@ def _endpoint(
     sip = SipEndpoint(settings.sip, runner.on_sip, directory, contacts, runner.keep_contacts, sid_of, egress)
     sip.trace(lambda direction, data, peer, transport: ladder.seen(direction, data, peer, transport, utc_now()))
     return sip
+
+
+def _tools(
+    settings: Settings, signer: Signer, dialler: Dialler, recordings: Recordings, ids: IdsOfLife, meter: Meter
+) -> Tools:
+    tools = Tools.of(settings, signer, dialler, recordings.files, ids, FACE.document)
+    tools.fetcher.on_done = meter.fetched
+    return tools
 
 
 def _events(life: str, runner: Callable[[], Runner], meter: Meter) -> tuple[Hub, Ladder, Feed]:

@@ -50,7 +50,7 @@ class Fetcher:
         self.counters: Counter[str] = Counter()
         """fetched, failed, fallbacks, unsigned: asked for without our signature."""
         self.on_done: Callable[[str, float], None] = lambda _outcome, _seconds: None
-        """Told of each request: `fetched` or `failed`, and the seconds that it took."""
+        """Called for each request with `fetched` or `failed`, and its seconds."""
 
     async def stop(self) -> None:
         """Close the connections."""
