@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from trunkline.api.operation import Operation
+from trunkline.api.operation import NO_CONTENT, Operation
 from trunkline.explain import Explanation, explanations
 from trunkline.faces.telnyx.rest import REST
 from trunkline.media.report import LegReport
@@ -104,7 +104,10 @@ def _operation(operation: Operation) -> Iterator[str]:
         yield from _fields("field", body["properties"], body.get("required", ()))
     kind = "json" if not isinstance(operation.example, str) else "text"
     example = operation.example if isinstance(operation.example, str) else json.dumps(operation.example, indent=2)
-    yield from (f"Answers {operation.status}:", "", f"```{kind}", example, "```", "")
+    if operation.status == NO_CONTENT:
+        yield from (f"Answers {operation.status}, without a body.", "")
+    else:
+        yield from (f"Answers {operation.status}:", "", f"```{kind}", example, "```", "")
     yield from ("| refused with | because |", "|---|---|")
     for error in sorted(operation.refusals, key=lambda error: error.status):
         yield f"| {error.status} {error.code} | {_cell(error.detail)} |"

@@ -28,6 +28,8 @@ from trunkline.calls.views import (
     Erasure,
     NumberView,
     PhoneView,
+    RecordingFilter,
+    RecordingView,
     RoutesView,
     StreamFilter,
     StreamView,
@@ -84,6 +86,7 @@ CALLBACK = CallbackView(
     "HTTP status 500",
     NOW,
 )
+RUNNING = RecordingView(RECORDING, ACCOUNT, CALL, "in-progress", "RecordVerb", 2, NOW, NOW)
 
 
 async def until(predicate: Callable[[], bool]) -> None:
@@ -145,8 +148,10 @@ class MemoryCalls:
     restricted: list[bool] = field(default_factory=list)
     """Of each call that was to be placed."""
     redirected: list[Instructions] = field(default_factory=list)
-    recordings: dict[str, Path] = field(default_factory=dict)
-    """Of the first account, by sid."""
+    audio: dict[str, Path] = field(default_factory=dict)
+    """Of recordings of the first account, by sid."""
+    recorded: dict[str, RecordingView] = field(default_factory=dict)
+    """Likewise."""
     captured: dict[str, CaptureView] = field(default_factory=dict)
     """Likewise, by the stream's sid."""
     before_start: Callable[[], Awaitable[object]] = _at_once
@@ -312,8 +317,30 @@ class MemoryCalls:
         view = await self.capture(account, stream)
         return self.captured.pop(view.stream_sid)
 
-    async def recording(self, account: AccountSid, sid: str) -> Path:
-        path = self.recordings.get(sid)
+    async def recordings(
+        self, account: AccountSid, where: RecordingFilter, *, offset: int, limit: int
+    ) -> tuple[list[RecordingView], bool]:
+        if where.call is not None:
+            self._find(account, where.call)
+        theirs = self.recorded.values() if account == ACCOUNT else []
+        views = [view for view in theirs if where.call in (None, view.call_sid)]
+        return views[offset : offset + limit], len(views) > offset + limit
+
+    async def recording(self, account: AccountSid, sid: str) -> RecordingView:
+        if sid not in self.recorded or account != ACCOUNT:
+            raise ResourceNotFound()
+        return self.recorded[sid]
+
+    async def delete_recording(self, account: AccountSid, sid: str) -> None:
+        if (await self.recording(account, sid)).ended_at is None:
+            raise InvalidRequest("The recording is under way: it is deleted once it has ended.")
+        del self.recorded[sid]
+
+    def recording_url(self, account: AccountSid, sid: str) -> str:
+        return f"http://us/v2/texml/Accounts/{account}/Recordings/{sid}.wav"
+
+    async def recording_audio(self, account: AccountSid, sid: str) -> Path:
+        path = self.audio.get(sid)
         if path is None or account != ACCOUNT:
             raise ResourceNotFound()
         return path
@@ -388,7 +415,8 @@ def control(tmp_path: Path) -> MemoryCalls:
     """The calls behind the API, and one recording."""
     recording = tmp_path / "recording.wav"
     recording.write_bytes(b"RIFF")
-    return MemoryCalls(recordings={RECORDING: recording})
+    over = replace(RUNNING, status="completed", ended_at=NOW, duration=2.5, size=4)
+    return MemoryCalls(audio={RECORDING: recording}, recorded={RECORDING: over})
 
 
 @pytest.fixture

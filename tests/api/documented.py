@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema_rs
 
 from trunkline.api import bodies
-from trunkline.api.operation import Operation, Schema
+from trunkline.api.operation import NO_CONTENT, Operation, Schema
 from trunkline.faces.telnyx.rest import REST
 
 
@@ -58,8 +58,11 @@ def check(operation: Operation) -> None:
     assert re.fullmatch("[A-Z][A-Za-z]+", operation.id)
     assert re.fullmatch(r"[A-Z].{10,}\.", operation.summary)
     schema: Schema = {"$ref": f"#/components/schemas/{operation.result}"}
-    validate(schema, operation.example)
-    assert (operation.content == bodies.JSON) == isinstance(operation.example, Mapping)
+    if operation.status == NO_CONTENT:
+        assert operation.result == operation.example == ""
+    else:
+        validate(schema, operation.example)
+        assert (operation.content == bodies.JSON) == isinstance(operation.example, Mapping)
     if isinstance(operation.example, Mapping):
         check_schema(schema, operation.example)
     assert (operation.body is None) == (operation.body_example is None)

@@ -45,7 +45,7 @@ def test_the_document_says_what_it_is_and_how_to_authenticate() -> None:
     components: Any = document.pop("components")
     assert [tag["name"] for tag in cast(list[dict[str, str]], document.pop("tags"))][:2] == [
         "Streams",
-        "Calls and recordings",
+        "Calls",
     ]
     webhooks: Any = document.pop("webhooks")
     assert list(webhooks) == [webhook.name for webhook in REST.webhooks]

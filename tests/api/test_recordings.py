@@ -16,7 +16,7 @@ AUDIO = b"RIFF" + bytes(range(256)) * 1000
 
 @pytest.fixture
 def path(control: "MemoryCalls") -> str:
-    control.recordings[SID].write_bytes(AUDIO)
+    control.audio[SID].write_bytes(AUDIO)
     return f"/v2/texml/Accounts/{ACCOUNT}/Recordings/{SID}.wav"
 
 

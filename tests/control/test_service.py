@@ -17,7 +17,7 @@ from stream_params import stream_params
 from trunkline.calls import commands
 from trunkline.calls.call import CallState
 from trunkline.calls.commands import CallRequest, EndCall, Instructions, SetStatusCallback
-from trunkline.calls.views import CallFilter
+from trunkline.calls.views import CallFilter, RecordingFilter
 from trunkline.config import StreamSettings
 from trunkline.control.captures import Captures
 from trunkline.control.service import CallService
@@ -26,7 +26,7 @@ from trunkline.ids import AccountSid, CallSid, LegId
 from trunkline.media.report import LegReport, LiveLegReport
 from trunkline.streaming.params import StreamReport
 from trunkline.webhooks.payloads import record_of
-from trunkline.workers import messages, reports
+from trunkline.workers import messages, orders, reports
 
 FAREWELL = 0.2
 
@@ -294,11 +294,48 @@ async def test_a_recording_is_its_accounts_and_a_file(bench: Bench, service: Cal
     path = tmp_path / f"{ACCOUNT}.{sid}.wav"
     for missing in (sid, "../x", ""):
         with pytest.raises(ResourceNotFound):
-            await service.recording(ACCOUNT, missing)
+            await service.recording_audio(ACCOUNT, missing)
     path.write_bytes(b"RIFF")
-    assert await service.recording(ACCOUNT, sid) == path
+    assert await service.recording_audio(ACCOUNT, sid) == path
     with pytest.raises(ResourceNotFound):
-        await service.recording(OTHER_ACCOUNT, sid)
+        await service.recording_audio(OTHER_ACCOUNT, sid)
+
+
+async def test_recordings_are_listed_fetched_and_deleted_by_their_account(bench: Bench, service: CallService) -> None:
+    entry = await bench.up()
+    call, options = entry.call.view.sid, orders.RecordingOptions()
+    first, second = (bench.runner.record(entry, job, options, "RecordVerb") for job in (1, 2))
+    await bench.recorded()
+    of_call = RecordingFilter(call)
+    views, more = await service.recordings(ACCOUNT, of_call, offset=0, limit=1)
+    assert (views[0].sid in (first, second), more) == (True, True)
+    views, more = await service.recordings(ACCOUNT, of_call, offset=0, limit=2)
+    assert ({view.sid for view in views}, more) == ({first, second}, False)
+    created = views[1].created_at
+    for window, found in (((created, None), 2), ((None, created), 0)):
+        views, _ = await service.recordings(ACCOUNT, RecordingFilter(None, window), offset=0, limit=9)
+        assert len(views) == found
+    for failing in (
+        service.recordings(OTHER_ACCOUNT, of_call, offset=0, limit=9),
+        service.recording(OTHER_ACCOUNT, first),
+    ):
+        with pytest.raises(ResourceNotFound):
+            await failing
+    assert await service.recordings(OTHER_ACCOUNT, RecordingFilter(), offset=0, limit=9) == ([], False)
+    with pytest.raises(InvalidRequest, match="under way"):
+        await service.delete_recording(ACCOUNT, first)
+    bench.runner.on_pool(messages.FromLeg(entry.leg, reports.RecordingEnded(1, 2.5, "stopped", size=44)))
+    await bench.recorded()
+    path = bench.recordings.files.path(ACCOUNT, first)
+    assert path is not None
+    path.write_bytes(b"RIFF")
+    with pytest.raises(ResourceNotFound):
+        await service.delete_recording(OTHER_ACCOUNT, first)
+    await service.delete_recording(ACCOUNT, first)
+    assert not path.exists()
+    with pytest.raises(ResourceNotFound):
+        await service.recording(ACCOUNT, first)
+    assert service.recording_url(ACCOUNT, first) == f"http://us/v2/texml/Accounts/{ACCOUNT}/Recordings/{first}.wav"
 
 
 async def test_while_the_store_is_behind_no_stream_is_started(make: Callable[..., Bench], tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from telnyx import AsyncTelnyx
+from telnyx import AsyncTelnyx, NotFoundError
 
 from peers import sipp as steps
 from peers.harness import RtpEndpoint, happens, listed_calls, new_server, running
@@ -180,10 +180,31 @@ async def test_a_voice_mail_that_a_hangup_ends_is_reported_and_can_be_fetched(
     (tmp_path / "fetched.wav").write_bytes(fetched.content)
     with wave.open(str(tmp_path / "fetched.wav")) as file:
         assert file.getnframes() > 4000
+    await is_listed_and_deleted(server, callback.fields["CallSid"], callback.fields["RecordingSid"])
     kept = modes(Path(str(server.setting("store.directory"))))
     assert kept.keys() >= {"trunkline.db", "trunkline.db-wal", "signing.key", "recordings"}
-    assert any(callback.fields["RecordingSid"] in name for name in kept)
+    assert not any(callback.fields["RecordingSid"] in name for name in kept)
     assert not [name for name, mode in kept.items() if mode & 0o077], "another user could read these"
+
+
+async def is_listed_and_deleted(server: ServerProcess, call: str, sid: str) -> None:
+    """By the SDK; then it is gone."""
+    async with AsyncTelnyx(api_key=server.api_key, base_url=server.base_url) as client:
+        accounts, account = client.texml.accounts, server.account_sid
+        page = await accounts.retrieve_recordings_json(account, date_created=">=2023-05-22", page=0, page_size=5)
+        of_call = await accounts.calls.recordings_json.retrieve_recordings_json(call, account_sid=account)
+        one = await accounts.recordings.json.retrieve_recording_sid_json(sid, account_sid=account)
+        assert page.recordings == of_call.recordings == [one]
+        assert (one.sid, one.call_sid, one.status, one.channels) == (sid, call, "completed", 2)
+        assert one.media_url == f"{server.base_url}/texml/Accounts/{account}/Recordings/{sid}.wav"
+        assert one.duration is not None
+        assert one.start_time is not None
+        assert (await accounts.retrieve_recordings_json(account, date_created="2023-05-22")).recordings == []
+        await accounts.recordings.json.delete_recording_sid_json(sid, account_sid=account)
+        with pytest.raises(NotFoundError):
+            await accounts.recordings.json.retrieve_recording_sid_json(sid, account_sid=account)
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {server.api_key}"}) as http:
+        assert (await http.get(one.media_url)).status_code == 404
 
 
 def modes(directory: Path) -> dict[str, int]:

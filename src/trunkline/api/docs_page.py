@@ -102,8 +102,9 @@ def _operation(operation: Operation, face: RestFace) -> str:
         required: Any = (operation.body or {}).get("required", ())
         parts.append(_fields("Body", properties, required))
     parts += [_pre(example) for example in _examples(operation)]
+    answer = _pre(json.dumps(operation.example, indent=2)) if operation.result else ""
     parts.append(
-        f"<p>Answers {operation.status}:</p>{_pre(json.dumps(operation.example, indent=2))}"
+        f"<p>Answers {operation.status}{':' if answer else ', without a body.'}</p>{answer}"
         f"<details><summary>Refusals</summary>{_refusals(operation, face)}</details>"
     )
     return "".join(parts)

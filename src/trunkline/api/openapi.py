@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from trunkline import __version__, errors
 from trunkline.api import bodies, problems
-from trunkline.api.operation import NUMBER, TEXT, Operation, RestFace, Schema, Webhook
+from trunkline.api.operation import NO_CONTENT, NUMBER, TEXT, Operation, RestFace, Schema, Webhook
 
 ALWAYS: tuple[errors.ApiError, ...] = (
     errors.AuthenticationFailed(),
@@ -87,7 +87,9 @@ def _describe(operation: Operation, face: RestFace) -> dict[str, object]:
         {"name": name, "in": "path", "required": True, "schema": TEXT} for name in segments
     ]
     parameters += [{"name": name, "in": "query", "schema": schema} for name, schema in (operation.query or {}).items()]
-    done = _answer("Done", operation.result, {"example": operation.example}, operation.content)
+    done: dict[str, object] = {"description": "Done"}
+    if operation.status != NO_CONTENT:
+        done = _answer("Done", operation.result, {"example": operation.example}, operation.content)
     answer = {str(operation.status): done}
     described: dict[str, object] = {
         "operationId": operation.id,

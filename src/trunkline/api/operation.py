@@ -99,6 +99,9 @@ class ApiRequest:
         return await once_per_key(self.http, self.services.tries, key, make, self.services.counters)
 
 
+NO_CONTENT = 204
+"""The status of an answer without a body."""
+
 Handler = Callable[[ApiRequest], Awaitable[Response]]
 
 
@@ -114,7 +117,7 @@ class Operation:
     handler: Handler
     summary: str
     result: str
-    """Name of the answer's schema."""
+    """Name of the answer's schema; empty without a body, and so is the example."""
     example: Mapping[str, object] | str
     body: Schema | None = None
     body_example: Mapping[str, object] | None = None

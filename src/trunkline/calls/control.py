@@ -14,6 +14,8 @@ from trunkline.calls.views import (
     CaptureView,
     Erasure,
     PublicKeys,
+    RecordingFilter,
+    RecordingView,
     RoutesView,
     StreamFilter,
     StreamView,
@@ -115,8 +117,22 @@ class CallControl(Protocol):
     async def delete_capture(self, account: AccountSid, stream: str) -> CaptureView:
         """Delete it, and return what it was. What follows of one that is under way is lost."""
 
-    async def recording(self, account: AccountSid, sid: str) -> Path:
+    async def recordings(
+        self, account: AccountSid, where: RecordingFilter, *, offset: int, limit: int
+    ) -> tuple[list[RecordingView], bool]:
+        """One page of recordings, newest first, and whether more follow."""
+
+    async def recording(self, account: AccountSid, sid: str) -> RecordingView:
+        """One recording, which may be under way."""
+
+    async def delete_recording(self, account: AccountSid, sid: str) -> None:
+        """Delete it with its file. Raises InvalidRequest while it is under way."""
+
+    async def recording_audio(self, account: AccountSid, sid: str) -> Path:
         """The wav file of a recording. Raises ResourceNotFound."""
+
+    def recording_url(self, account: AccountSid, sid: str) -> str:
+        """Where its account fetches the audio."""
 
 
 class SigningKeys(Protocol):

@@ -129,6 +129,15 @@ class CaptureView:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingFilter:
+    """Which recordings are wanted; None = any."""
+
+    call: CallSid | None = None
+    created: tuple[datetime | None, datetime | None] = (None, None)
+    """Not before, before."""
+
+
+@dataclass(frozen=True, slots=True)
 class RecordingView:
     """One recording of a call. `stopped`: a crash of the server cut it; what was written of it plays."""
 

@@ -91,8 +91,8 @@ class Recordings:
         """Delete recordings that have ended: the files first, so that none is left without a record. Raises
         STORE_ERRORS."""
         await asyncio.to_thread(self._unlink, views)
-        await self._store.delete_recordings([view.sid for view in views])
-        for view in views:
+        gone = await self._store.delete_recordings([view.sid for view in views])
+        for view in (view for view in views if view.sid in gone):  # another request may have deleted it meanwhile
             self._used[view.account_sid] = max(0, self._used[view.account_sid] - (view.size or 0))
 
     async def settle(self, views: Sequence[RecordingView], now: datetime) -> None:

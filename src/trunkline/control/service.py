@@ -26,6 +26,8 @@ from trunkline.calls.views import (
     CallView,
     CaptureView,
     Erasure,
+    RecordingFilter,
+    RecordingView,
     RoutesView,
     StreamFilter,
     StreamView,
@@ -226,7 +228,33 @@ class CallService:
         found = diagnose(entry.call.view, leg, streams, live=True)
         return MediaReport(entry.call.view, True, leg, tuple(streams), found)
 
-    async def recording(self, account: AccountSid, sid: str) -> Path:
+    async def recordings(
+        self, account: AccountSid, where: RecordingFilter, *, offset: int, limit: int
+    ) -> tuple[list[RecordingView], bool]:
+        """See `CallControl`."""
+        if where.call is not None:
+            await self.call(account, where.call)
+        return await answered(self._store.recordings(account, where, offset=offset, limit=limit))
+
+    async def recording(self, account: AccountSid, sid: str) -> RecordingView:
+        """See `CallControl`."""
+        return await answered(self._store.recording(account, sid))
+
+    async def delete_recording(self, account: AccountSid, sid: str) -> None:
+        """See `CallControl`."""
+        view = await self.recording(account, sid)
+        if view.ended_at is None:
+            raise InvalidRequest("The recording is under way: it is deleted once it has ended.")
+        try:
+            await self._recordings.delete([view])
+        except STORE_ERRORS as error:
+            raise Unavailable(f"The recording is not deleted: {error}", retry_after=RETRY) from None
+
+    def recording_url(self, account: AccountSid, sid: str) -> str:
+        """See `CallControl`."""
+        return self._recordings.files.url(account, sid)
+
+    async def recording_audio(self, account: AccountSid, sid: str) -> Path:
         """See `CallControl`."""
         path = self._recordings.files.path(account, sid)
         if path is None or not path.is_file():

@@ -30,6 +30,7 @@ from trunkline.calls.views import (
     CallbackView,
     CallFilter,
     CallView,
+    RecordingFilter,
     RecordingView,
     StreamFilter,
     StreamView,
@@ -285,6 +286,30 @@ class Store:
         query = select(tables.calls).where(c.ended_at.is_(None)).order_by(c.created_at, c.sid)
         return [(records.call_view(row), row["dialog"]) for row in await self._rows(query)]
 
+    async def recording(self, account: AccountSid, sid: str) -> RecordingView:
+        """One recording. Raises ResourceNotFound."""
+        c = tables.recordings.c
+        rows = await self._rows(select(tables.recordings).where(c.sid == sid, c.account_sid == account))
+        if not rows:
+            raise ResourceNotFound
+        return records.recording_view(rows[0])
+
+    async def recordings(
+        self, account: AccountSid, where: RecordingFilter, *, offset: int, limit: int
+    ) -> tuple[list[RecordingView], bool]:
+        """One page of recordings, newest first, and whether more follow."""
+        c, (not_before, before) = tables.recordings.c, where.created
+        query = select(tables.recordings).where(c.account_sid == account)
+        if where.call is not None:
+            query = query.where(c.call_sid == where.call)
+        if not_before is not None:
+            query = query.where(c.created_at >= not_before)
+        if before is not None:
+            query = query.where(c.created_at < before)
+        query = query.order_by(c.created_at.desc(), c.sid.desc()).offset(offset).limit(limit + 1)
+        rows = await self._rows(query)
+        return [records.recording_view(row) for row in rows[:limit]], len(rows) > limit
+
     async def open_recordings(self) -> list[RecordingView]:
         """Recordings that have not ended, oldest first."""
         c = tables.recordings.c
@@ -334,10 +359,12 @@ class Store:
             ]
         return gone[0], gone[1]
 
-    async def delete_recordings(self, sids: Sequence[str]) -> None:
-        """Delete records of recordings."""
+    async def delete_recordings(self, sids: Sequence[str]) -> set[str]:
+        """Delete records of recordings; the sids of those that there were."""
+        c = tables.recordings.c
         async with self._transaction() as connection:
-            await connection.execute(delete(tables.recordings).where(tables.recordings.c.sid.in_(sids)))
+            gone = await connection.execute(delete(tables.recordings).where(c.sid.in_(sids)).returning(c.sid))
+            return set(gone.scalars())
 
     async def open_streams(self) -> list[StreamView]:
         """Streams that have not ended, oldest first."""

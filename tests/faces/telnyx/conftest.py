@@ -68,6 +68,6 @@ def ask(control: MemoryCalls, applications: ApplicationService, accounts: Accoun
         key = path.pop("key_sid", accounts.keys(ACCOUNT)[0].sid)
         sender = Principal(AccountSid(path.get("account_sid", ACCOUNT)), key, "first", "full")
         response = await handlers[operation](ApiRequest(Request(scope, receive), path, sender, services))
-        return response.status_code, json.loads(bytes(response.body))
+        return response.status_code, json.loads(bytes(response.body) or b"null")
 
     return ask

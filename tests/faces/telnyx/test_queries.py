@@ -9,9 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.api.bodies import parse_query
-from trunkline.calls.views import CallFilter
+from trunkline.calls.views import CallFilter, RecordingFilter
 from trunkline.errors import InvalidEnum, InvalidRequest
-from trunkline.faces.telnyx.queries import ApplicationQuery, Page, application_query, call_filter, page
+from trunkline.faces.telnyx.queries import (
+    ApplicationQuery,
+    Page,
+    application_query,
+    call_filter,
+    page,
+    recording_filter,
+)
 
 
 def _day(day: int) -> datetime:
@@ -91,3 +98,24 @@ def test_applications_are_asked_for_by_page_name_profile_and_order() -> None:
     for name in ("filter[friendly_name]", "filter[outbound_voice_profile_id]"):
         with pytest.raises(InvalidRequest, match=re.escape(name)):
             application_query(parse_query(f"{name}=%00"))
+
+
+@pytest.mark.parametrize(
+    ("query", "window"),
+    [
+        ("", (None, None)),
+        ("DateCreated=2023-05-22", (_day(22), _day(23))),
+        ("DateCreated=%3E%3D2023-05-22", (_day(22), None)),
+        ("DateCreated%3E=2023-05-20&DateCreated%3C=2023-05-22", (_day(20), _day(23))),
+        ("DateCreated=2023-05-22T00%3A00%3A00%2B00%3A00", (_day(22), _day(22).replace(second=1))),
+        ("DateCreated_gt=2023-05-22T02:00:00%2B02:00", (_day(22), None)),
+    ],
+)
+def test_recordings_are_found_by_day_or_time(query: str, window: tuple[datetime | None, datetime | None]) -> None:
+    assert recording_filter(parse_query(query)) == RecordingFilter(None, window)
+
+
+@pytest.mark.parametrize("value", ["2023-02-30", "2023-05-22T", "x", "9999-12-31", "2023-05-22T99:00:00Z"])
+def test_what_is_no_time_is_refused(value: str) -> None:
+    with pytest.raises(InvalidRequest, match="DateCreated must be a date or a time"):
+        recording_filter(parse_query(f"DateCreated={value}"))

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 from trunkline.api.bodies import Fields
 from trunkline.api.readers import one_of, party, text
-from trunkline.calls.views import CallFilter, CallStatus, StreamFilter, StreamStatus
+from trunkline.calls.views import CallFilter, CallStatus, RecordingFilter, StreamFilter, StreamStatus
 from trunkline.errors import InvalidRequest
 from trunkline.ids import CallSid
 
@@ -32,6 +32,7 @@ _FILTERS = (
     *(f"{time}{suffix}" for time in ("StartTime", "EndTime") for suffix in ("", "_gt", "_lt")),
 )
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MOMENT = re.compile(r"([<>]?)=?([0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9:.]{8,15}(?:Z|[+-][0-9]{2}:[0-9]{2}))?)")
 _NUMBER = re.compile(r"[0-9]{1,7}")
 
 
@@ -117,6 +118,34 @@ def stream_filter(fields: Fields) -> StreamFilter:
         call=None if call is None else CallSid(text("CallSid", call)),
         name=None if name is None else text("Name", name),
     )
+
+
+CREATED_FILTERS = tuple(f"DateCreated{suffix}" for suffix in ("", "_gt", "_lt"))
+
+
+def recording_filter(fields: Fields, call: CallSid | None = None) -> RecordingFilter:
+    """The filters of a list of recordings. Raises InvalidRequest."""
+    first, last = list[datetime](), list[datetime]()
+    for name, sign in zip(CREATED_FILTERS, ("", ">", "<"), strict=True):
+        if (value := fields.get(name)) is None:
+            continue
+        given, begin, end = _moment(name, text(name, value))
+        first += [begin] if (sign or given) != "<" else []
+        last += [end] if (sign or given) != ">" else []
+    return RecordingFilter(call, (max(first, default=None), min(last, default=None)))
+
+
+def _moment(name: str, value: str) -> tuple[str, datetime, datetime]:
+    """`<`, `>` or nothing; the beginnings of a UTC day and of the next, or of a second and of the next."""
+    found = _MOMENT.fullmatch(value)
+    try:
+        if found:
+            given = datetime.fromisoformat(found[2])
+            at = (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0)
+            return found[1], at, at + (timedelta(seconds=1) if "T" in value else timedelta(days=1))
+    except (ValueError, OverflowError):
+        pass
+    raise InvalidRequest(f"{name} must be a date or a time as YYYY-MM-DDThh:mm:ssZ", pointer=f"/{name}")
 
 
 def _number(fields: Fields, name: str, default: int, least: int, most: int) -> int:

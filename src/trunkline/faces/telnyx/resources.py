@@ -10,7 +10,7 @@ from email.utils import format_datetime
 
 from trunkline.calls.diagnosis import MediaReport
 from trunkline.calls.findings import Value
-from trunkline.calls.views import Application, CallView, StreamView
+from trunkline.calls.views import Application, CallView, RecordingView, StreamView
 from trunkline.faces.telnyx.fields.applications import DEFAULTS
 from trunkline.faces.telnyx.queries import ApplicationQuery, Page
 from trunkline.media.report import UNKNOWN_BELOW_0
@@ -105,6 +105,28 @@ def stream(view: StreamView) -> dict[str, object]:
         "date_created": iso8601(view.created_at),
         "ended_reason": view.ended_reason,
         "report": None if view.report is None else view.report.counters(),
+    }
+
+
+def recording(view: RecordingView, media_url: str) -> dict[str, object]:
+    """A recording (docs/reference/rest.md#operations). One that failed is `stopped`: Telnyx has no word for it."""
+    return {
+        "account_sid": view.account_sid,
+        "call_sid": view.call_sid,
+        "channels": view.channels,
+        "conference_sid": None,
+        "date_created": iso8601(view.created_at),
+        "date_updated": iso8601(view.updated_at),
+        "duration": None if view.duration is None else str(int(view.duration)),
+        "ended_reason": view.error,
+        "error_code": None,
+        "media_url": media_url,
+        "sid": view.sid,
+        "source": view.source,
+        "start_time": iso8601(view.created_at),
+        "status": "stopped" if view.status == "failed" else view.status,
+        "subresources_uris": {"transcriptions": None},
+        "uri": f"{BASE}/{view.account_sid}/Recordings/{view.sid}.json",
     }
 
 

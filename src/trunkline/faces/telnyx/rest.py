@@ -12,6 +12,7 @@ from trunkline.faces.telnyx.operations import (
     console,
     erasure,
     events,
+    recordings,
     signing,
     streams,
 )
@@ -19,7 +20,8 @@ from trunkline.faces.telnyx.webhooks import WEBHOOKS
 
 _GROUPS: Mapping[str, tuple[Operation, ...]] = {
     "Streams": streams.OPERATIONS,
-    "Calls and recordings": calls.OPERATIONS,
+    "Calls": calls.OPERATIONS,
+    "Recordings": recordings.OPERATIONS,
     "Applications": applications.OPERATIONS,
     "Captures": captures.OPERATIONS,
     "Console": console.OPERATIONS,
@@ -33,6 +35,7 @@ OPERATIONS = tuple(operation for group in _GROUPS.values() for operation in grou
 _SCHEMAS: Mapping[str, Schema] = {
     **streams.SCHEMAS,
     **calls.SCHEMAS,
+    **recordings.SCHEMAS,
     **applications.SCHEMAS,
     **captures.SCHEMAS,
     **console.SCHEMAS,

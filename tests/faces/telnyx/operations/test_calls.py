@@ -27,10 +27,8 @@ def test_the_routes_are_the_documented_ones() -> None:
         f"GET {A_CALL} GetTexmlCall 200 Call",
         f"GET {A_CALL}/media.json GetTexmlCallMedia 200 CallMedia",
         f"POST {A_CALL} UpdateTexmlCall 200 Call",
-        "GET /v2/texml/Accounts/{account_sid}/Recordings/{recording_sid}.wav FetchRecordingAudio 200 Audio",
         "POST /v2/calls/{call_control_id}/actions/hangup HangupCall 200 CommandResult",
     ]
-    assert BY_ID["FetchRecordingAudio"].content == "audio/wav"
 
 
 def test_what_each_refuses() -> None:
@@ -42,7 +40,6 @@ def test_what_each_refuses() -> None:
         "GetTexmlCall": "",
         "GetTexmlCallMedia": "",
         "UpdateTexmlCall": f"{BODY} 10004/Status 10032/Status 10003/Url 10026/Texml 10015/Status 90034 90018",
-        "FetchRecordingAudio": "",
         "HangupCall": f"{BODY} 90018",
     }
 

@@ -5,10 +5,9 @@ from typing import get_args
 
 import structlog
 from starlette.background import BackgroundTask
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 
 from trunkline import errors
-from trunkline.api import bodies
 from trunkline.api.auth import CALL_CHANGES, CALL_VIEWS
 from trunkline.api.operation import DAY, TEXT, TEXT_OR_NULL, ApiRequest, Operation, Schema, body_schema, record
 from trunkline.calls.commands import EndCall, SetStatusCallback
@@ -151,7 +150,6 @@ SCHEMAS: Mapping[str, Schema] = {
     ),
     "CallList": page_schema("calls", "Call"),
     "CallMedia": record(_MEDIA),
-    "Audio": {"type": "string", "format": "binary"},
     "CommandResult": record({"data": record({"result": {"const": "ok"}})}),
 }
 
@@ -253,11 +251,6 @@ async def _update(request: ApiRequest) -> Response:
     return JSONResponse(resources.call(view))
 
 
-async def _recording(request: ApiRequest) -> Response:
-    path = await request.services.control.recording(request.principal.account, request.path["recording_sid"])
-    return FileResponse(path, media_type=bodies.WAV)  # whole or in ranges (RFC 9110 section 14)
-
-
 async def _hang_up(request: ApiRequest) -> Response:
     await request.body()
     call = CallSid(request.path["call_control_id"])
@@ -349,17 +342,6 @@ OPERATIONS = (
         body_example={"Status": "completed"},
         refusals=BAD_BODY + _BAD_UPDATE,
         rights=CALL_CHANGES,
-    ),
-    Operation(
-        "GET",
-        f"{BASE}/{{account_sid}}/Recordings/{{recording_sid}}.wav",
-        "FetchRecordingAudio",
-        _recording,
-        "Fetch the audio of a recording: what `RecordingUrl` says. Byte ranges are served.",
-        "Audio",
-        "RIFF…",
-        content=bodies.WAV,
-        rights=CALL_VIEWS,
     ),
     Operation(
         "POST",

@@ -1,0 +1,73 @@
+"""The operations on recordings, as they are described and as they are answered."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from api.conftest import CALL, ENDED, RECORDING, RUNNING, MemoryCalls
+from api.documented import check, refusals, routes, validate
+from trunkline.api.operation import Operation
+from trunkline.errors import InvalidRequest, ResourceNotFound
+from trunkline.faces.telnyx.operations.recordings import OPERATIONS, SCHEMAS
+
+if TYPE_CHECKING:
+    from faces.telnyx.conftest import Ask
+
+BASE = "/v2/texml/Accounts/{account_sid}"
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
+def test_what_is_described_holds_together(operation: Operation) -> None:
+    check(operation)
+
+
+def test_the_routes_are_the_documented_ones() -> None:
+    assert routes(OPERATIONS) == [
+        f"GET {BASE}/Recordings.json GetTeXMLCallRecordings 200 RecordingList",
+        f"GET {BASE}/Calls/{{call_sid}}/Recordings.json FetchTeXMLCallRecordings 200 RecordingList",
+        f"GET {BASE}/Recordings/{{recording_sid}}.wav FetchRecordingAudio 200 Audio",
+        f"GET {BASE}/Recordings/{{recording_sid}}.json GetTeXMLCallRecording 200 Recording",
+        f"DELETE {BASE}/Recordings/{{recording_sid}}.json DeleteTeXMLCallRecording 204 ",
+    ]
+    assert refusals(OPERATIONS) == {
+        "GetTeXMLCallRecordings": "10015/Page",
+        "FetchTeXMLCallRecordings": "10015/Page",
+        "FetchRecordingAudio": "",
+        "GetTeXMLCallRecording": "",
+        "DeleteTeXMLCallRecording": "10015",
+    }
+
+
+async def test_lists_are_of_an_account_and_of_a_call(ask: "Ask", control: MemoryCalls) -> None:
+    control.recorded["other"] = replace(RUNNING, sid="other", call_sid=ENDED)
+    for operation, sids in (
+        ("GetTeXMLCallRecordings", [RECORDING, "other"]),
+        ("FetchTeXMLCallRecordings", [RECORDING]),
+    ):
+        status, found = await ask(operation, call_sid=CALL)
+        assert status == 200
+        validate(SCHEMAS["RecordingList"], found)
+        assert [one["sid"] for one in found["recordings"]] == sids
+    with pytest.raises(ResourceNotFound):
+        await ask("FetchTeXMLCallRecordings", call_sid="v3:others")
+
+
+async def test_one_is_fetched_under_way_and_after_a_fault(ask: "Ask", control: MemoryCalls) -> None:
+    _, over = await ask("GetTeXMLCallRecording", recording_sid=RECORDING)
+    assert (over["status"], over["duration"], over["channels"]) == ("completed", "2", 2)
+    assert over["media_url"].endswith(f"/Recordings/{RECORDING}.wav")
+    control.recorded[RECORDING] = replace(RUNNING, status="failed", error="the disk is full")
+    _, failed = await ask("GetTeXMLCallRecording", recording_sid=RECORDING)
+    validate(SCHEMAS["Recording"], failed)
+    assert (failed["status"], failed["ended_reason"], failed["duration"]) == ("stopped", "the disk is full", None)
+
+
+async def test_one_is_deleted_once_it_has_ended(ask: "Ask", control: MemoryCalls) -> None:
+    over, control.recorded[RECORDING] = control.recorded[RECORDING], RUNNING
+    with pytest.raises(InvalidRequest, match="under way"):
+        await ask("DeleteTeXMLCallRecording", recording_sid=RECORDING)
+    control.recorded[RECORDING] = over
+    assert await ask("DeleteTeXMLCallRecording", recording_sid=RECORDING) == (204, None)
+    with pytest.raises(ResourceNotFound):
+        await ask("DeleteTeXMLCallRecording", recording_sid=RECORDING)
