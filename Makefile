@@ -15,6 +15,8 @@ ROOMS_AT_ONCE ?= $(shell expr 1 + $$(nproc))
 CALLS_AT_ONCE ?= $(shell nproc)
 # To the moment, or every packet: after them, with nothing else beside.
 STRICT := $(foreach name,stalls endings sipp load takeovers,tests/peers/test_$(name).py) tests/workers/worker/test_stream_targets.py
+# Where the libraries of pyproject.toml are used.
+LIBRARIES := $(foreach name,cli config settings log metrics,tests/test_$(name).py) $(foreach name,api media/audio media/codecs outbound sip/peers sip/transport store streaming texml webhooks workers/decoder,tests/$(name)) tests/media/test_srtp.py
 # Written once instead of by each of the processes that the tests start, whatever the machine's default.
 unexport PYTHONDONTWRITEBYTECODE
 SERVE ?=
@@ -26,7 +28,7 @@ HOURS ?= 1
 
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
-.PHONY: help demo test quick long check coverage mutations crash soak fuzz bench docs serve clean
+.PHONY: help demo test quick lowest long check coverage mutations crash soak fuzz bench docs serve clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -42,6 +44,10 @@ test: $(VENV)/.dev $(VENV)/.debian $(VENV)/.pipecat $(NODE)/node_modules/.instal
 
 quick: $(VENV)/.dev ## tests that need no peers, processes or databases, in a minute
 	@$(BIN)/pytest -n $(ROOMS_AT_ONCE) --dist worksteal -m 'not (peer or process or long)' # some wait for time
+
+# Uncompiled, and in an environment of its own: the compiled modules beside the sources are of other versions.
+lowest: $(VENV)/.lowest ## quick tests of what uses libraries, with the lowest versions that pyproject.toml allows
+	@TRUNKLINE_UNCOMPILED=1 $(VENV)/lowest/bin/pytest -n $(ROOMS_AT_ONCE) --dist worksteal -m 'not (peer or process or long)' $(LIBRARIES)
 
 long: $(VENV)/.dev $(VENV)/.debian ## soaks and rounds of an hour and more, and new random examples for the quick tests
 	@$(BIN)/pytest -m long
@@ -110,6 +116,11 @@ $(VENV)/.bench: $(COMPILED) | $(VENV)/.venv
 $(VENV)/.pipecat: | $(VENV)/.venv
 	@.ci/install venv $(PYTHON) $(VENV)/pipecat
 	@.ci/install package $(VENV)/pipecat/bin/python '$(PIPECAT)'
+	@touch $@
+
+$(VENV)/.lowest: pyproject.toml | $(VENV)/.venv
+	@.ci/install venv $(PYTHON) $(VENV)/lowest
+	@.ci/install lowest $(VENV)/lowest
 	@touch $@
 
 $(VENV)/.debian: | $(VENV)/.venv

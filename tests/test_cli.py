@@ -170,7 +170,7 @@ def test_config_as_json_has_values_as_they_are_and_no_secret(tmp_path: Path) -> 
 def test_a_mistake_in_a_command_is_one_line_and_exit_code_2(tmp_path: Path, words: list[str], said: str) -> None:
     done = trunkline(tmp_path, *words, env={"COLUMNS": "80"})
     assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr
+    assert said.lower() in done.stderr.lower()  # typer 0.26 writes NUMBER
     assert done.stderr.startswith("trunkline: ")
     assert done.stderr.count("\n") == 1
 

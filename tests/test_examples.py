@@ -331,7 +331,7 @@ def test_the_workflow_of_github_installs_and_tests_a_bot(tmp_path: Path) -> None
         copied(tmp_path, name, port_9000=port)
     test = tmp_path / "test_echo_bot.py"
     test.write_text(BUSY.sub("_ms < 3000", test.read_text()))
-    (tmp_path / "requirements.txt").write_text("websockets\n")
+    (tmp_path / "requirements.txt").write_text("websockets\ntrunkline\n")
     save(tmp_path / "hello.wav", HELLO, 16000)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     # All of it is installed; the plugins of this repository take seconds to load.

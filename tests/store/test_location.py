@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,13 @@ def url_of(text: str | None, directory: Path = Path("/d")) -> str:
 
 def test_the_default_is_a_file_in_the_directory() -> None:
     assert url_of(None) == "sqlite+aiosqlite:////d/trunkline.db"
+
+
+def test_without_its_library_postgresql_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "asyncpg", None)  # as Python notes a module that there is not
+    with pytest.raises(StartupError, match="needs the extra `postgres` of Trunkline: pip install asyncpg"):
+        url_of("postgresql://u:p@h/db")
+    assert url_of("sqlite:////var/x.db") == "sqlite+aiosqlite:////var/x.db"
 
 
 def test_the_drivers_name_may_be_left_out() -> None:

@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import structlog
@@ -88,6 +89,8 @@ def database_url(settings: StoreSettings, directory: Path) -> URL:
     url = url.set(drivername=_DRIVERS[url.drivername])
     if url.drivername == "sqlite+aiosqlite" and url.database in (None, "", ":memory:"):
         raise StartupError("store.url: SQLite needs a file; a store in memory would not survive a restart")
+    if url.drivername == "postgresql+asyncpg" and find_spec("asyncpg") is None:
+        raise StartupError("store.url: PostgreSQL needs the extra `postgres` of Trunkline: pip install asyncpg")
     return url
 
 
