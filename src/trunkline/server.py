@@ -264,7 +264,8 @@ class Server:
         recordings, captures = await self._files(store, writer, ids, lambda: _public_url(settings, http))
         pool = WorkerPool(settings, lambda event: runner.on_pool(event), egress=rules)
         runner = Runner(settings, account, directory, pool, writer, FACE.callbacks, ids, recordings, feed)
-        texml = TexmlRunner(runner, directory.dial, _tools(settings, signer, dialler, recordings, ids, meter))
+        tools = _tools(settings, signer, dialler, recordings, ids, meter)
+        texml = TexmlRunner(runner, directory.dial, tools)
         stack.push_async_callback(texml.stop)
         self._at_stop(pool.stop, WORKER_GRACE, WORKER_END)
         pool.launch()
@@ -273,7 +274,7 @@ class Server:
         runner.connect(sip, texml)
         destinations = Destinations(egress)
         routes = lambda account: routes_of(directory, account, sip.contacts_of, sip.trunks)  # noqa: E731
-        service = CallService(runner, directory, store, writer, recordings, destinations, captures, routes)
+        service = CallService(runner, directory, store, writer, recordings, destinations, captures, tools.beep, routes)
         backlog = await self._backlog(store)
         app = create_app(
             FACE.rest,
@@ -357,7 +358,9 @@ class Server:
             make_private(files.directory)
         except OSError as error:
             raise StartupError(f"cannot use {error.filename}: {error.strerror}") from error
-        recordings = Recordings(files, ids, writer, store, settings.store, await store.recordings_used())
+        recordings = Recordings(
+            files, ids, writer, store, settings.store, await store.recordings_used(), FACE.callbacks
+        )
         captures = Captures(settings.streams)
         pruner = Pruner(store, settings.store, recordings.delete, captures.prune)
         await self._repeat(pruner.run, PRUNE_INTERVAL, "store pruner")

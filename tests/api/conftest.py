@@ -16,7 +16,7 @@ import pytest
 from trunkline.api.app import ApiApplication, create_app
 from trunkline.api.server import HttpServer
 from trunkline.calls.accounts import AccountView
-from trunkline.calls.commands import CallRequest, Command, EndCall, Instructions, SetStatusCallback
+from trunkline.calls.commands import CallRequest, Command, EndCall, Instructions, RecordingRequest, SetStatusCallback
 from trunkline.calls.diagnosis import MediaReport, StreamMedia, diagnose
 from trunkline.calls.directory import Directory
 from trunkline.calls.views import (
@@ -152,6 +152,7 @@ class MemoryCalls:
     """Of recordings of the first account, by sid."""
     recorded: dict[str, RecordingView] = field(default_factory=dict)
     """Likewise."""
+    recording_requests: list[RecordingRequest] = field(default_factory=list)
     captured: dict[str, CaptureView] = field(default_factory=dict)
     """Likewise, by the stream's sid."""
     before_start: Callable[[], Awaitable[object]] = _at_once
@@ -329,6 +330,39 @@ class MemoryCalls:
     async def recording(self, account: AccountSid, sid: str) -> RecordingView:
         if sid not in self.recorded or account != ACCOUNT:
             raise ResourceNotFound()
+        return self.recorded[sid]
+
+    async def start_recording(self, account: AccountSid, call: CallSid, wanted: RecordingRequest) -> RecordingView:
+        view = self._find(account, call)
+        await self.before_start()
+        if view.status == "ringing":
+            raise CallNotAnswered("The call is still being set up")
+        if view.status == "completed":
+            raise CallEnded("The call is over")
+        self.recording_requests.append(wanted)
+        sid, track, source = (
+            str(uuid.UUID(int=len(self.recorded), version=4)),
+            wanted.options.track,
+            "StartCallRecordingAPI",
+        )
+        made = replace(RUNNING, sid=sid, call_sid=call, channels=wanted.options.channels, track=track, source=source)
+        self.recorded[sid] = made
+        return made
+
+    async def stop_recording(self, account: AccountSid, call: CallSid, sid: str) -> RecordingView:
+        view = await self.recording(account, sid)
+        if view.call_sid != call:
+            raise ResourceNotFound()
+        self.recorded[sid] = replace(view, status="completed", ended_at=NOW, duration=2.5, size=4)
+        return view
+
+    async def pause_recording(self, account: AccountSid, call: CallSid, sid: str, *, paused: bool) -> RecordingView:
+        view = await self.recording(account, sid)
+        if view.call_sid != call:
+            raise ResourceNotFound()
+        if view.ended_at is not None:
+            raise InvalidRequest("The recording is over.", pointer="/Status")
+        self.recorded[sid] = replace(view, status="paused" if paused else "in-progress")
         return self.recorded[sid]
 
     async def delete_recording(self, account: AccountSid, sid: str) -> None:

@@ -241,7 +241,7 @@ async def test_a_marked_repeat_of_an_initiate_places_no_second_call(
 async def test_fields_without_effect_are_named_in_one_warning(
     client: httpx.AsyncClient, calls_path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    members = {**ORDER, "MachineDetection": "Enable", "Record": True, "AsyncAmd": False, "SipAuthUsername": "u"}
+    members = {**ORDER, "MachineDetection": "Enable", "Trim": "trim-silence", "AsyncAmd": False, "SipAuthUsername": "u"}
     with structlog.testing.capture_logs() as logs:
         await client.post(calls_path, json={**members, "SipAuthPassword": "hush"})
         await client.post(calls_path, json=ORDER)
@@ -250,7 +250,7 @@ async def test_fields_without_effect_are_named_in_one_warning(
             "event": "call_fields_ignored",
             "log_level": "warning",
             "call_sid": "v3:placed-1",
-            "fields": ["MachineDetection", "Record"],
+            "fields": ["MachineDetection", "Trim"],
         }
     ]
     assert "hush" not in str(logs) + "".join(capsys.readouterr())

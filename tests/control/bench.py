@@ -5,6 +5,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
@@ -160,7 +161,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.writer = Writer(self.store, self.settings.store, self.stored.extend)
         files = RecordingFiles(self.store.directory, lambda: "http://us")
-        self.recordings = Recordings(files, IDS, self.writer, self.store, self.settings.store, {})
+        self.recordings = Recordings(files, IDS, self.writer, self.store, self.settings.store, {}, CALLBACKS)
         self.directory = Directory(self.settings, ACCOUNT, (), NOW)
         self.destinations = Destinations(Egress(EgressRules.of(self.settings, ACCOUNT)))
         self.captures = Captures(self.settings.streams)
@@ -170,6 +171,10 @@ class Bench:
         )
         self.runner.connect(cast(Any, self.signalling), self.script)
         self.writer.start()
+
+    def beep(self) -> Path:
+        """The file of a beep."""
+        return Path("/tones/beep.wav")
 
     async def callbacks(self) -> list[dict[str, str]]:
         """The forms of all status callbacks, once all is stored."""

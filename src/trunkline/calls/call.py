@@ -305,7 +305,8 @@ class Call:
         self._enter(CallState.UP, now, status="in-progress", answered_at=now, codec=params.codec)
         limit = effects.SetTimer("limit", place.time_limit)
         keys = [orders.SendDigits(place.send_digits)] if place.send_digits else []
-        return [self._update(params), limit, *keys, self._record("answered", now)]
+        recording = [effects.BeginRecording(place.recording)] if place.recording else []
+        return [self._update(params), limit, *keys, *recording, self._record("answered", now)]
 
     def _refused(self, fact: Refused, now: datetime) -> list[effects.Effect]:
         if fact.unreachable:

@@ -7,7 +7,7 @@ from typing import Literal
 from trunkline.calls.views import Application
 from trunkline.ids import StreamSid
 from trunkline.streaming.params import StreamParams
-from trunkline.workers.orders import MediaOrder, PauseStream
+from trunkline.workers.orders import MediaOrder, PauseStream, RecordingOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,28 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingCallback:
+    """Where the status of a recording is reported; see `RecordingView`."""
+
+    url: str | None = None
+    method: Literal["GET", "POST"] = "POST"
+    events: str = "completed"
+    sends_url: bool = True
+
+
+NOT_REPORTED = RecordingCallback()
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingRequest:
+    """A recording that a customer wants."""
+
+    options: RecordingOptions
+    callback: RecordingCallback = NOT_REPORTED
+    play_beep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PlaceCall:
     """Place the call. The first command of an outbound call."""
 
@@ -75,6 +97,8 @@ class PlaceCall:
     """For digest challenges, instead of the trunk's own."""
     send_digits: str = ""
     """Keys to press when answered; `w` and `W` wait half a second and a second."""
+    recording: RecordingRequest | None = None
+    """Of the call, from its answer on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +185,7 @@ class CallRequest:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     send_digits: str = ""
+    recording: RecordingRequest | None = None
 
     def completed_by(self, application: Application) -> "CallRequest":
         """The request with what it leaves to its application: URLs, and methods where it gives none."""
@@ -187,4 +212,5 @@ class CallRequest:
             username=self.username,
             password=self.password,
             send_digits=self.send_digits,
+            recording=self.recording,
         )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from trunkline.calls.commands import CallRequest, Command, Instructions
+from trunkline.calls.commands import CallRequest, Command, Instructions, RecordingRequest
 from trunkline.calls.diagnosis import MediaReport
 from trunkline.calls.views import (
     Application,
@@ -124,6 +124,18 @@ class CallControl(Protocol):
 
     async def recording(self, account: AccountSid, sid: str) -> RecordingView:
         """One recording, which may be under way."""
+
+    async def start_recording(self, account: AccountSid, call: CallSid, wanted: RecordingRequest) -> RecordingView:
+        """Record a call, in addition to what records it already. Durable when this returns.
+
+        Raises CallNotAnswered, CallEnded, InvalidUrl, InvalidRequest where it has as many as it may have.
+        """
+
+    async def stop_recording(self, account: AccountSid, call: CallSid, sid: str) -> RecordingView:
+        """End a recording of a call; its file is complete soon after. One that is over stays as it is."""
+
+    async def pause_recording(self, account: AccountSid, call: CallSid, sid: str, *, paused: bool) -> RecordingView:
+        """Leave out what follows, or record again. Raises InvalidRequest for one that is over."""
 
     async def delete_recording(self, account: AccountSid, sid: str) -> None:
         """Delete it with its file. Raises InvalidRequest while it is under way."""

@@ -4,7 +4,7 @@ shall do is an order of `workers/orders.py`."""
 from dataclasses import dataclass, field
 from typing import Literal
 
-from trunkline.calls.commands import Route
+from trunkline.calls.commands import RecordingRequest, Route
 from trunkline.calls.events import Recorded
 from trunkline.calls.views import CallEvent, CallView, StreamEvent, StreamView
 from trunkline.workers.orders import Order
@@ -77,6 +77,13 @@ class SetTimer:
 
 
 @dataclass(frozen=True, slots=True)
+class BeginRecording:
+    """Record the call."""
+
+    request: RecordingRequest
+
+
+@dataclass(frozen=True, slots=True)
 class Persist:
     """Store what changed and send its events: one transaction, events after it."""
 
@@ -103,6 +110,7 @@ Effect = (
     | HangUpPeer
     | InviteCallee
     | SetTimer
+    | BeginRecording
     | Persist
     | Forget
 )

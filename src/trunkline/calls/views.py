@@ -63,7 +63,10 @@ class CallView:
         return max(0, round((self.ended_at - self.answered_at).total_seconds()))
 
 
-RecordingStatus = Literal["in-progress", "completed", "failed", "stopped"]
+RecordingStatus = Literal["in-progress", "paused", "completed", "failed", "stopped"]
+RecordingSource = Literal["RecordVerb", "StartCallRecordingAPI", "OutboundAPI", "DialVerb"]
+RecordingEventKind = Literal["in-progress", "completed", "absent"]
+RECORDING_EVENTS: tuple[RecordingEventKind, ...] = ("in-progress", "completed", "absent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,7 @@ class RecordingView:
     call_sid: CallSid
     status: RecordingStatus
     source: str
-    """`RecordVerb`."""
+    """What began it, by Telnyx's names: `RecordVerb`, `StartCallRecordingAPI`, …"""
     channels: int
     created_at: datetime
     updated_at: datetime
@@ -157,6 +160,24 @@ class RecordingView:
     """Bytes of the file."""
     error: str | None = None
     """For people: why there is no file, or only a part."""
+    track: str = "both"
+    """`inbound`, `outbound` or `both`."""
+    application_sid: str | None = None
+    """Of the call."""
+    status_callback: str | None = None
+    status_callback_method: str = "POST"
+    status_callback_events: str = "completed"
+    """Of `RECORDING_EVENTS`, separated by spaces."""
+    sends_url: bool = True
+    """Callbacks say where the audio is."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingEvent:
+    """What a status callback reports. `completed`: there is audio; `absent`: it is over, and there is none."""
+
+    kind: RecordingEventKind
+    recording: RecordingView
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from typing import Any, get_args
 
 import structlog
 
-from trunkline.calls import effects, events
+from trunkline.calls import commands, effects, events
 from trunkline.calls.call import Call, CallRules, CallState
-from trunkline.calls.commands import CallRequest, Command, EndCall, Instructions, Route
+from trunkline.calls.commands import CallRequest, Command, EndCall, Instructions, Note, Route
 from trunkline.calls.directory import Directory
 from trunkline.calls.endings import lost_in_crash
 from trunkline.calls.observer import CallObserver, NoObserver
@@ -29,7 +29,7 @@ from trunkline.calls.views import CALL_EVENTS, END_EVENTS, CallView, RecordingVi
 from trunkline.config import Settings
 from trunkline.control.recordings import Recordings
 from trunkline.control.waits import WRITE_TIME, RunningTimer, store_late
-from trunkline.errors import TooManyRequests, Unavailable
+from trunkline.errors import ApiError, TooManyRequests, Unavailable
 from trunkline.ids import AccountSid, CallSessionId, CallSid, IdsOfLife, LegId, end_event_id, random_uuid
 from trunkline.sdp.crypto import SrtpRule
 from trunkline.sdp.negotiate import family_of
@@ -113,13 +113,16 @@ class Runner:
         self._moved: dict[LegId, LiveCall] = {}
         """Calls whose dialogs are to be saved again."""
 
-    def record(self, entry: LiveCall, job: int, options: orders.RecordingOptions, source: str) -> str:
+    def record(
+        self,
+        entry: LiveCall,
+        job: int,
+        options: orders.RecordingOptions,
+        source: str,
+        callback: commands.RecordingCallback = commands.NOT_REPORTED,
+    ) -> str:
         """Record a call; returns the recording's sid. `job` is in its `RecordingEnded`. Raises ApiError."""
-        view = entry.call.view
-        sid, order = self.recordings.order(view.account_sid, job, options)
-        self.apply(entry, order)
-        self.recordings.began(entry.leg, view, sid, order, source, utc_now())
-        return sid
+        return self.recordings.begin(entry, job, options, source, callback, self.apply)
 
     def connect(self, signalling: SipEndpoint, script: CallScript) -> None:
         """Give it the rooms that in turn need this runner."""
@@ -248,7 +251,7 @@ class Runner:
         view = CallView(
             sid=self.ids.call(secrets.token_bytes(self.ids.face.call_bytes)),
             account_sid=account,
-            session_id=parent.call.view.session_id if parent else _session_id(),
+            session_id=parent.call.view.session_id if parent else CallSessionId(_uuid()),
             direction="outbound",
             from_=from_,
             to=request.to,
@@ -369,7 +372,7 @@ class Runner:
         view = CallView(
             sid=self.ids.call(secrets.token_bytes(self.ids.face.call_bytes)),
             account_sid=application.account_sid if application else self._account,
-            session_id=_session_id(),
+            session_id=CallSessionId(_uuid()),
             direction="inbound",
             from_=event.from_user,
             to=event.to_user,
@@ -512,6 +515,18 @@ class Runner:
             )
         )
 
+    def _begin_recording(self, entry: LiveCall, effect: effects.BeginRecording) -> None:
+        # Not at once: the effects of this transition come first.
+        asyncio.get_running_loop().call_soon(self._record_placed, entry, effect)
+
+    def _record_placed(self, entry: LiveCall, effect: effects.BeginRecording) -> None:
+        wanted = effect.request
+        try:
+            self.record(entry, self.recordings.job(), wanted.options, "OutboundAPI", wanted.callback)
+        except ApiError as error:
+            _log.warning("recording_refused", call_sid=entry.call.view.sid, reason=error.detail)
+            self.apply(entry, Note(f"the call is not recorded: {error.detail}"))
+
     def _set_timer(self, entry: LiveCall, effect: effects.SetTimer) -> None:
         loop = asyncio.get_running_loop()
         timer = loop.call_later(effect.seconds, self.apply, entry, events.TimerFired(effect.name))
@@ -545,6 +560,7 @@ _PERFORM: dict[type, Callable[[Runner, LiveCall, Any], None]] = {
     effects.RejectReoffer: Runner._signal_like,
     effects.HangUpPeer: Runner._signal_like,
     effects.InviteCallee: Runner._invite,
+    effects.BeginRecording: Runner._begin_recording,
     effects.SetTimer: Runner._set_timer,
     effects.Forget: Runner._forget,
 }
@@ -578,10 +594,6 @@ def _uuid() -> str:
 
 def _event_id(kind: str, sid: str) -> str:
     return end_event_id(sid) if kind in END_EVENTS else _uuid()
-
-
-def _session_id() -> CallSessionId:
-    return CallSessionId(_uuid())
 
 
 def _fields(effect: Any) -> dict[str, Any]:

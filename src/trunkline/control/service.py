@@ -14,6 +14,7 @@ from trunkline.calls.commands import (
     Command,
     EndCall,
     Instructions,
+    RecordingRequest,
     StartStream,
     StopStream,
 )
@@ -45,12 +46,12 @@ from trunkline.errors import (
     Unavailable,
     UnknownApplication,
 )
-from trunkline.ids import AccountSid, CallSid, random_uuid
+from trunkline.ids import AccountSid, CallSid, LegId, random_uuid
 from trunkline.store.store import STORE_ERRORS, Store
 from trunkline.store.writer import Writer
 from trunkline.streaming.params import StreamParams
 from trunkline.webhooks.payloads import record_of
-from trunkline.workers.orders import PauseStream
+from trunkline.workers.orders import PauseRecording, PauseStream, StartPlayback, StopRecording
 
 ERASED_AT_ONCE = 100
 """Calls in a transaction."""
@@ -70,8 +71,10 @@ class CallService:
         recordings: Recordings,
         destinations: Destinations,
         captures: Captures,
+        beep: Callable[[], Path],
         routes: Callable[[AccountSid], RoutesView] = lambda _: RoutesView(),
     ) -> None:
+        """`beep`: the file of what a recording begins with."""
         self._routes = routes
         self._runner = runner
         self._directory = directory
@@ -80,12 +83,15 @@ class CallService:
         self._recordings = recordings
         self._destinations = destinations
         self._captures = captures
+        self._beep = beep
         self._farewells: set[CallSid] = set()
         """Calls that end within `FAREWELL`."""
 
     async def place(self, account: AccountSid, request: CallRequest, *, restricted: bool = False) -> CallView:
         """See `CallControl`."""
         self._destinations.check_call(account, request)
+        if request.recording is not None:
+            self._destinations.check_urls(account, {"RecordingStatusCallback": request.recording.callback.url})
         if request.application_sid is not None:
             application = self._directory.application(account, request.application_sid)
             if application is None:
@@ -249,6 +255,53 @@ class CallService:
             await self._recordings.delete([view])
         except STORE_ERRORS as error:
             raise Unavailable(f"The recording is not deleted: {error}", retry_after=RETRY) from None
+
+    async def start_recording(self, account: AccountSid, call: CallSid, wanted: RecordingRequest) -> RecordingView:
+        """See `CallControl`."""
+        entry = await self._live(account, call)
+        self._destinations.check_urls(account, {"RecordingStatusCallback": wanted.callback.url})
+        if self._writer.full:
+            raise Unavailable("The store is behind.", retry_after=1)
+        recordings, job = self._recordings, self._recordings.job()
+        sid = self._runner.record(entry, job, wanted.options, "StartCallRecordingAPI", wanted.callback)
+        if wanted.play_beep:
+            self._runner.apply(entry, StartPlayback(recordings.job(), str(self._beep())))
+        found = recordings.running(sid)
+        assert found is not None
+        await written(self._writer.submit(recordings=[found[2]]))
+        return found[2]
+
+    async def stop_recording(self, account: AccountSid, call: CallSid, sid: str) -> RecordingView:
+        """See `CallControl`."""
+        found = self._recordings.running(sid)
+        if found is None or (found[2].account_sid, found[2].call_sid) != (account, call):
+            return await self._recording_of(account, call, sid)
+        leg, job, view = found
+        self._order(leg, StopRecording(job))
+        return view
+
+    async def pause_recording(self, account: AccountSid, call: CallSid, sid: str, *, paused: bool) -> RecordingView:
+        """See `CallControl`."""
+        found = self._recordings.running(sid)
+        if found is None or (found[2].account_sid, found[2].call_sid) != (account, call):
+            await self._recording_of(account, call, sid)
+            raise InvalidRequest("The recording is over.", pointer="/Status")
+        leg, job, _ = found
+        self._order(leg, PauseRecording(job, paused))
+        view, durable = self._recordings.paused(sid, paused, utc_now())
+        await written(durable)
+        return view
+
+    def _order(self, leg: LegId, order: StopRecording | PauseRecording) -> None:
+        entry = self._runner.registry.by_leg(leg)
+        if entry is not None:
+            self._runner.apply(entry, order)
+
+    async def _recording_of(self, account: AccountSid, call: CallSid, sid: str) -> RecordingView:
+        view = await self.recording(account, sid)
+        if view.call_sid != call:
+            raise ResourceNotFound
+        return view
 
     def recording_url(self, account: AccountSid, sid: str) -> str:
         """See `CallControl`."""

@@ -27,6 +27,7 @@ from sqlalchemy import (
     TypeDecorator,
     Update,
     bindparam,
+    true,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -202,6 +203,12 @@ recordings = Table(
     Column("duration", Float),
     Column("size", BigInteger),
     Column("error", Text),
+    Column("track", Text, nullable=False, server_default="both"),
+    Column("application_sid", Text),
+    Column("status_callback", Text),
+    Column("status_callback_method", Text, nullable=False, server_default="POST"),
+    Column("status_callback_events", Text, nullable=False, server_default="completed"),
+    Column("sends_url", Boolean, nullable=False, server_default=true()),
 )
 """The audio is in a file (`calls/recordings.py`)."""
 Index("ix_recordings_call", recordings.c.call_sid, recordings.c.created_at)

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urljoin, urlsplit
 
 from trunkline.calls.commands import AnswerCall, EndCall, Instructions, Note, RejectCall
@@ -481,7 +481,8 @@ class Interpreter:
 
     def _roll(self, wait: _PendingRecording) -> None:
         verb = wait.verb
-        options = RecordingOptions(verb.channels, verb.max_length, verb.timeout, verb.finish_on)
+        track: Literal["inbound", "both"] = "both" if verb.channels == 2 else "inbound"
+        options = RecordingOptions(verb.channels, verb.max_length, verb.timeout, verb.finish_on, track)
         self._out.append(effects.RecordCall(wait.job, options))
 
     def _recorded(self, wait: _PendingRecording, fact: facts.RecordingSaved) -> None:

@@ -110,6 +110,10 @@ class Tools:
     captures: bool = False
     """Streams can be captured."""
 
+    def beep(self) -> Path:
+        """The file of what a recording begins with."""
+        return self.sounds.tone("beep")
+
     @classmethod
     def of(
         cls,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlencode, urlsplit
 
-from trunkline.calls.views import CallEvent, StreamEvent
+from trunkline.calls.views import CallEvent, RecordingEvent, StreamEvent
 from trunkline.config import CallbackSettings
 from trunkline.ids import AccountSid, CallSid, StreamSid
 from trunkline.store.records import CallbackRecord
@@ -26,6 +26,8 @@ class CallbackFace:
 
     stream: Callable[[StreamEvent, CallbackSettings], Form]
     call: Callable[[CallEvent], Form]
+    recording: Callable[[RecordingEvent, str], Form]
+    """The second is the URL of the audio."""
 
 
 def callback_of(
@@ -48,6 +50,18 @@ def call_callback_of(event: CallEvent, callback_id: str, face: CallbackFace) -> 
         return None
     target = (call.status_callback, call.status_callback_method)
     return record_of(callback_id, target, face.call(event), event.at, call.account_sid, call.sid)
+
+
+def recording_callback_of(
+    event: RecordingEvent, url: str, at: datetime, callback_id: str, face: CallbackFace
+) -> CallbackRecord | None:
+    """The callback of a recording's event; None when it has no `RecordingStatusCallback`, or not for that event.
+    `url`: of its audio."""
+    view = event.recording
+    if event.kind not in view.status_callback_events.split():
+        return None
+    target = (view.status_callback, view.status_callback_method)
+    return record_of(callback_id, target, face.recording(event, url), at, view.account_sid, view.call_sid)
 
 
 def record_of(

@@ -81,13 +81,17 @@ class RecordingOptions(msgspec.Struct, frozen=True):
     """What is recorded, and what ends it besides `StopRecording` and the end of the call."""
 
     channels: Literal[1, 2] = 1
-    """1 = audio from the peer; 2 = from the peer, and to the peer."""
+    """1 = both sides mixed; 2 = from the peer, and to the peer."""
     max_length: float = 0.0
     """Seconds; 0 = no limit."""
     silence: float = 0.0
     """Seconds of the peer's silence that end it; 0 = none do."""
     finish_on: str = ""
     """Keys of the peer that end it."""
+    track: Literal["inbound", "outbound", "both"] = "both"
+    """Sides that are recorded; of two channels the other is silent."""
+    after_speech: bool = False
+    """`silence` counts only once the peer has spoken."""
 
 
 class StartRecording(msgspec.Struct, frozen=True, tag=True):
@@ -108,6 +112,15 @@ class StopRecording(msgspec.Struct, frozen=True, tag=True):
 
     job: int
     """Number of the recording."""
+
+
+class PauseRecording(msgspec.Struct, frozen=True, tag=True):
+    """Leave out of a recording what comes until it is resumed; no effect if it has ended."""
+
+    job: int
+    """Number of the recording."""
+    paused: bool
+    """True = pause, False = resume."""
 
 
 class SendDigits(msgspec.Struct, frozen=True, tag=True):
@@ -172,7 +185,9 @@ class ListenLeg(msgspec.Struct, frozen=True, tag=True):
     """True = report, False = stop."""
 
 
-MediaOrder = StartPlayback | StopPlayback | StartRecording | StopRecording | SendDigits | Bridge | Unbridge
+MediaOrder = (
+    StartPlayback | StopPlayback | StartRecording | StopRecording | PauseRecording | SendDigits | Bridge | Unbridge
+)
 """Orders that a call must be answered for, and that need nothing else of it."""
 StreamOrder = OpenStream | CloseStream | PauseStream
 Order = OpenLeg | ConfirmLeg | UpdateLeg | CloseLeg | NotifyDtmf | MediaOrder | StreamOrder | WatchLeg | ListenLeg

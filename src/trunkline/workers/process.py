@@ -227,6 +227,7 @@ class Worker:
             orders.StopPlayback: self._services.stop_playback,
             orders.StartRecording: self._services.record,
             orders.StopRecording: self._services.recordings.stop,
+            orders.PauseRecording: self._services.recordings.pause,
             orders.SendDigits: self._services.send_digits,
         }
         self._engine.start()

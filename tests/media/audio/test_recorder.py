@@ -219,3 +219,60 @@ def test_audio_too_far_ahead_or_undecodable_is_left_out() -> None:
     assert not log.sides.any()
     assert log.recorder.recorded_ms == BLOCK_MS + LATE_MS + 20
     assert log.recorder.next_frame(0) is None
+
+
+def test_one_channel_is_the_clipped_sum_of_both_sides() -> None:
+    log = Log(1)
+    said, heard, quiet = loud(1), loud(40), loud(127)
+    for at, one in enumerate((said, quiet, said)):
+        log.recorder.outbound_frame(heard, at * 20)
+        log.recorder.inbound_frame(one, at * 20, 0)
+    log.recorder.finish()
+    sums = [expected(one).astype(int) + expected(heard) for one in (said, quiet, said)]
+    assert list(log.sides[0]) == list(np.concatenate(sums).clip(-32768, 32767))
+
+
+@pytest.mark.parametrize(("track", "silent"), [("inbound", 1), ("outbound", 0)])
+def test_of_one_side_the_other_channel_is_silent(track: str, silent: int) -> None:
+    log = Log(2, track=track)
+    for at in range(0, 100, 20):
+        log.recorder.outbound_frame(loud(3), at)
+        log.recorder.inbound_frame(loud(3), at, 0)
+    log.recorder.finish()
+    assert not log.sides[silent].any()
+    assert list(log.sides[1 - silent]) == list(expected(loud(3))) * 5
+    mono = Log(1, track=track)
+    for at in range(0, 100, 20):
+        mono.recorder.outbound_frame(loud(3 if track == "outbound" else 9), at)
+        mono.recorder.inbound_frame(loud(3 if track == "inbound" else 9), at, 0)
+    mono.recorder.finish()
+    assert list(mono.sides[0]) == list(expected(loud(3))) * 5
+
+
+def test_a_pause_leaves_out_both_sides_alike_and_counts_not_against_the_limit() -> None:
+    log = Log(2, max_length=3)
+    log.run(0, 1000, loud(1))
+    log.recorder.pause(True)
+    log.run(1000, 6000, loud(2))
+    log.recorder.pause(False)
+    log.run(6000, 7500, loud(3))
+    assert log.over == []
+    log.recorder.finish()
+    assert log.recorder.recorded_ms == 2500
+    said = log.sides[0]
+    assert list(said) == list(expected(loud(1))) * 50 + list(expected(loud(3))) * 75
+    again = Log(2, max_length=2)
+    again.run(0, 1000)
+    again.recorder.pause(True)
+    again.recorder.pause(False)
+    again.run(5000, 6000)
+    assert again.over == [("limit", "")]
+
+
+def test_silence_may_count_only_once_the_peer_has_spoken() -> None:
+    log = Log(silence=1, after_speech=True)
+    log.run(0, 5000)
+    assert log.over == []
+    log.run(5000, 5200, loud(1))
+    log.run(5200, 6300)
+    assert log.over == [("silence", "")]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from trunkline.calls.views import CALL_EVENTS, CallEvent, CallEventKind, CallView, StreamEvent
+from trunkline.calls.views import CALL_EVENTS, CallEvent, CallEventKind, CallView, RecordingEvent, StreamEvent
 from trunkline.codecs import CODEC_TABLE
 from trunkline.config import CallbackSettings
 from trunkline.webhooks.payloads import CallbackFace
@@ -24,6 +24,27 @@ def stream_form(event: StreamEvent, settings: CallbackSettings) -> list[tuple[st
     ]
     if event.kind == "stream-error":
         form.append(("StreamError", event.error or ""))
+    return form
+
+
+def recording_form(event: RecordingEvent, url: str) -> list[tuple[str, str]]:
+    """The parameters, in the documented order."""
+    view = event.recording
+    form = [
+        ("AccountSid", str(view.account_sid)),
+        ("CallSid", str(view.call_sid)),
+        ("CallSidLegacy", str(view.call_sid)),
+        ("ConnectionId", view.application_sid or ""),
+        ("RecordingSid", view.sid),
+        ("RecordingStatus", event.kind),
+        ("RecordingChannels", str(view.channels)),
+        ("RecordingSource", view.source),
+        ("RecordingTrack", view.track),
+        ("RecordingStartTime", timestamp(view.created_at)),
+    ]
+    if event.kind == "completed":
+        form.append(("RecordingDuration", str(int(view.duration or 0))))
+        form += [("RecordingUrl", url)] if view.sends_url else []
     return form
 
 
@@ -74,4 +95,4 @@ def timestamp(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
-CALLBACKS = CallbackFace(stream=stream_form, call=call_form)
+CALLBACKS = CallbackFace(stream=stream_form, call=call_form, recording=recording_form)

@@ -130,6 +130,15 @@ def recording(view: RecordingView, media_url: str) -> dict[str, object]:
     }
 
 
+def changed_recording(view: RecordingView) -> dict[str, object]:
+    """The answer to a start or an update (docs/reference/rest.md#operations)."""
+    members = recording(view, "")
+    for name in ("ended_reason", "media_url", "status", "subresources_uris"):
+        del members[name]
+    uri = f"{BASE}/{view.account_sid}/Calls/{view.call_sid}/Recordings/{view.sid}.json"
+    return members | {"price": None, "price_unit": None, "track": view.track, "uri": uri}
+
+
 def media(report: MediaReport) -> dict[str, object]:
     """What a call's media is doing, or did. `summary` is the first finding's text."""
     call = report.call

@@ -9,7 +9,7 @@ from typing import get_args
 
 from trunkline.api.operation import TEXT, TIME, Schema, Webhook
 from trunkline.calls.endings import Source
-from trunkline.calls.views import CallStatus
+from trunkline.calls.views import RECORDING_EVENTS, CallStatus, RecordingSource
 from trunkline.codecs import CODEC_TABLE
 from trunkline.faces.telnyx.operations.base import ACCOUNT, CALL, STREAM
 
@@ -134,6 +134,42 @@ _CALL = (
     _call("CallCompleted", "The call is over.", ENDED, 3, _COMPLETED, ("AnsweredTime",)),
 )
 
+# ── of a recording ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+_RECORDING_SID = "6a09cdc3-8948-47f0-aa62-74ac943d6c58"
+_RECORDING_URL = _described(
+    "Its wav file at this server's API, which needs the account's key.", {"type": "string", "format": "uri"}
+)
+_RECORDING_STATUS = Webhook(
+    "RecordingStatus",
+    "A recording that REST, or `Record` of a placed call, asked for has begun or is over.",
+    {
+        **_SIDS,
+        "ConnectionId": _described("The application's sid, empty without one."),
+        "RecordingSid": _described("The recording's sid.", _UUID),
+        "RecordingStatus": _described("`absent`: it is over, and there is no audio.", _one_of(*RECORDING_EVENTS)),
+        "RecordingChannels": _one_of("1", "2"),
+        "RecordingSource": _one_of(*get_args(RecordingSource)),
+        "RecordingTrack": _one_of("inbound", "outbound", "both"),
+        "RecordingStartTime": TIME,
+        "RecordingDuration": _described("Whole seconds; only when `completed`.", _WHOLE),
+        "RecordingUrl": _described("Only when `completed`, unless `SendRecordingUrl` is false.", _RECORDING_URL),
+    },
+    {
+        **_SIDS_EXAMPLE,
+        "ConnectionId": "1293384261075731499",
+        "RecordingSid": _RECORDING_SID,
+        "RecordingStatus": "completed",
+        "RecordingChannels": "2",
+        "RecordingSource": "StartCallRecordingAPI",
+        "RecordingTrack": "both",
+        "RecordingStartTime": "2026-06-05T08:53:19.698408Z",
+        "RecordingDuration": "12",
+        "RecordingUrl": f"http://127.0.0.1:8080/v2/texml/Accounts/{ACCOUNT}/Recordings/{_RECORDING_SID}.wav",
+    },
+    ("RecordingDuration", "RecordingUrl"),
+)
+
 # ── of documents ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _LIVE_STATUSES = get_args(CallStatus)
@@ -162,13 +198,8 @@ _DOCUMENT_EXAMPLE = {
 }
 _FREE: Mapping[str, Schema] = {"^SipHeader_[Xx]-": _described("A header of the INVITE whose name begins with `X-`.")}
 _RECORDING: Mapping[str, tuple[Schema, str]] = {
-    "RecordingUrl": (
-        _described(
-            "Its wav file at this server's API, which needs the account's key.", {"type": "string", "format": "uri"}
-        ),
-        f"http://127.0.0.1:8080/v2/texml/Accounts/{ACCOUNT}/Recordings/6a09cdc3-8948-47f0-aa62-74ac943d6c58.wav",
-    ),
-    "RecordingSid": (_described("The recording's sid.", _UUID), "6a09cdc3-8948-47f0-aa62-74ac943d6c58"),
+    "RecordingUrl": (_RECORDING_URL, _RECORDING_STATUS.example["RecordingUrl"]),
+    "RecordingSid": (_described("The recording's sid.", _UUID), _RECORDING_SID),
     "RecordingDuration": (_SECONDS, "12"),
 }
 _SAVED: Mapping[str, tuple[Schema, str]] = {
@@ -209,4 +240,4 @@ _TEXML_REQUESTS = (
     _document("RecordingCompleted", "The file of a `<Record>` is complete.", _SAVED, answer=None),
 )
 
-WEBHOOKS = (*_STREAM, *_CALL, *_TEXML_REQUESTS)
+WEBHOOKS = (*_STREAM, *_CALL, _RECORDING_STATUS, *_TEXML_REQUESTS)

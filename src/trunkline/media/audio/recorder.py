@@ -80,15 +80,19 @@ class Recorder(BaseTap):
         silence: float,
         loud: int,
         finish_on: str,
+        track: str = "both",
+        after_speech: bool = False,
         on_block: Callable[[bytes], object],
         on_over: Callable[[Over, str], object],
     ) -> None:
         """`max_length`, `silence`: seconds, 0 = none; `loud`: level in dBFS from which the peer counts as
-        speaking. Both functions are called on the packet path; `on_over` once, with the reason and, for `key`, the
-        key."""
-        self._tracks = tuple(PcmTrack() for _ in range(channels))
-        self._said, self._heard = self._tracks[0], self._tracks[-1]
+        speaking; `track`, `after_speech`: see `orders.RecordingOptions`. Both functions are called on the packet path;
+        `on_over` once, with the reason and, for `key`, the key."""
+        self._said, self._heard = PcmTrack(), PcmTrack()
         self._stereo = channels == 2
+        self._says, self._hears = track != "outbound", track != "inbound"
+        self._after_speech = after_speech
+        self._paused = False
         self._longest = round(max_length * 1000) or inf
         self._silence_ms = round(silence * 1000)
         self._loud = loud
@@ -99,7 +103,7 @@ class Recorder(BaseTap):
         self._base: int | None = None
         self._now = 0.0
         self._limit = inf
-        self._spoken = 0
+        self._spoken = 0.0
         self._ptime = 20
         self.rate = 0
         """Sample rate of the file in Hz: 16000 on a wideband call, else 8000. Fixed once the recording has begun."""
@@ -117,12 +121,13 @@ class Recorder(BaseTap):
 
     def outbound_frame(self, payload: bytes, at: int) -> None:
         """See `LegTap`."""
-        if self._over:
+        if self._over or self._paused:
             return
         if self._base is None:
-            self._base = self._spoken = at
-            self._limit = at + self._longest
-        if self._stereo:
+            self._base = at
+            self._spoken = inf if self._after_speech else at
+            self._limit = at + self._longest - self.recorded_ms
+        if self._hears:
             self._heard.put(payload, at - self._base)
         self._now = at + self._ptime
         while self._now - self._base >= BLOCK_MS + LATE_MS:
@@ -143,26 +148,42 @@ class Recorder(BaseTap):
         self._on_over(why, digit)
 
     def _hand_out(self, milliseconds: int) -> None:
-        sides = [np.frombuffer(track.take(milliseconds), "<i2") for track in self._tracks]
+        said, heard = (np.frombuffer(track.take(milliseconds), "<i2") for track in (self._said, self._heard))
+        if not self._says:
+            said = np.zeros_like(said)
         self.recorded_ms += milliseconds
-        self._on_block(np.column_stack(sides).tobytes())
+        if self._stereo:
+            self._on_block(np.column_stack((said, heard)).tobytes())
+        else:
+            mix = said.astype(np.int32) + heard
+            self._on_block(mix.clip(-32768, 32767).astype("<i2").tobytes())
+
+    def pause(self, paused: bool) -> None:
+        """Leave out what comes from here on, or record it again."""
+        self._paused = paused
+        self._rest()
 
     def finish(self) -> None:
         """Hand out the rest; end the recording."""
         self._over = True
+        self._rest()
+
+    def _rest(self) -> None:
         if self._base is not None:
             rest = round(min(self._now, self._limit)) - self._base
             self._base = None
             while rest > 0:
                 self._hand_out(min(rest, BLOCK_MS))
                 rest -= BLOCK_MS
+            self._said.clear()
+            self._heard.clear()
 
     def leg_changed(self, codec: str, ptime: int) -> None:
         """See `LegTap`."""
         if not self.rate:
             self.rate = 16000 if CODECS[codec].sample_rate > 8000 else 8000
         self._ptime = ptime
-        for track in self._tracks:
+        for track in (self._said, self._heard):
             track.follow(codec, self.rate)
 
     def peer_changed(self, codec: str) -> None:

@@ -16,7 +16,7 @@ from trunkline.media.engine import Engine, UnknownLeg
 from trunkline.media.frames import LegTap
 from trunkline.workers.decoder.wavfile import size_of
 from trunkline.workers.messages import FromLeg
-from trunkline.workers.orders import StartRecording, StopRecording
+from trunkline.workers.orders import PauseRecording, StartRecording, StopRecording
 from trunkline.workers.reports import RecordingEnded, RecordingReason
 from trunkline.workers.worker.decoder_client import DecoderClient
 
@@ -69,6 +69,8 @@ class LegRecordings:
             silence=options.silence,
             loud=self._loud,
             finish_on=options.finish_on,
+            track=options.track,
+            after_speech=options.after_speech,
             on_block=partial(self._block, key),
             on_over=lambda why, digit: self._soon(partial(self._end, key, why, digit)),
         )
@@ -88,6 +90,12 @@ class LegRecordings:
     def stop(self, leg: LegId, order: StopRecording) -> None:
         """End it."""
         self._end((leg, order.job), "stopped")
+
+    def pause(self, leg: LegId, order: PauseRecording) -> None:
+        """Pause or resume it."""
+        recording = self._all.get((leg, order.job))
+        if recording is not None and recording.ending is None:
+            recording.recorder.pause(order.paused)
 
     def closing(self, leg: LegId) -> None:
         """The leg is about to close."""

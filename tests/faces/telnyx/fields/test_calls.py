@@ -21,6 +21,7 @@ from trunkline.faces.telnyx.fields.calls import (
     callback_events,
     without_effect,
 )
+from trunkline.faces.telnyx.fields.recordings import PLACED_FIELDS
 
 LEAST: dict[str, object] = {"To": "+13121230000", "From": "+13120001234", "Url": "https://x/voice"}
 DOCUMENTED = """
@@ -111,7 +112,7 @@ def test_every_field_reaches_the_request() -> None:
 
 
 def test_every_documented_field_has_its_row() -> None:
-    ours = [row.name for row in PLACE_FIELDS + INSTRUCTIONS] + [*MORE_PLACE_SCHEMAS, *WITHOUT_EFFECT]
+    ours = [row.name for row in PLACE_FIELDS + INSTRUCTIONS + PLACED_FIELDS] + [*MORE_PLACE_SCHEMAS, *WITHOUT_EFFECT]
     assert sorted(ours) == sorted([*DOCUMENTED.split(), "SendDigits"])
 
 
@@ -251,8 +252,14 @@ def test_events_come_as_text_or_as_an_array(content_type: str, body: str, events
 
 
 def test_only_what_asks_for_something_is_without_effect() -> None:
-    asked = {"Record": True, "SipRegion": "Europe", "MachineDetection": "Disable", "AsyncAmd": "false", "Trim": None}
-    assert without_effect(Fields(asked.items())) == ["Record", "SipRegion"]
+    asked = {
+        "Trim": "trim-silence",
+        "SipRegion": "Europe",
+        "MachineDetection": "Disable",
+        "AsyncAmd": "false",
+        "DetectionMode": None,
+    }
+    assert without_effect(Fields(asked.items())) == ["SipRegion", "Trim"]
     assert without_effect(parse_query("machine_detection=Enable&To=1")) == ["MachineDetection"]
 
 

@@ -27,6 +27,7 @@ from trunkline.calls.commands import CallRequest, Instructions
 from trunkline.calls.views import CALL_EVENTS
 from trunkline.codecs import CALL_CODECS
 from trunkline.errors import InvalidEnum, InvalidRequest, InvalidType, MissingParameter
+from trunkline.faces.telnyx.fields.recordings import placed_recording
 from trunkline.outbound.urls import URL_LIMIT
 from trunkline.texml import document
 
@@ -318,14 +319,6 @@ WITHOUT_EFFECT: Mapping[str, Mapping[str, object]] = {
     "MachineDetectionSpeechEndThreshold": _INTEGER,
     "MachineDetectionSpeechThreshold": _INTEGER,
     "MachineDetectionTimeout": _INTEGER,
-    "Record": _BOOLEAN,
-    "RecordingChannels": _STRING,
-    "RecordingStatusCallback": _STRING,
-    "RecordingStatusCallbackEvent": _STRING,
-    "RecordingStatusCallbackMethod": _STRING,
-    "RecordingTimeout": _INTEGER,
-    "RecordingTrack": _STRING,
-    "SendRecordingUrl": _BOOLEAN,
     "SipRegion": _STRING,
     "SuperviseCallSid": _STRING,
     "SupervisingRole": _STRING,
@@ -374,6 +367,7 @@ def call_request(fields: Fields) -> CallRequest:
         instructions=instructions,
         status_callback_events=callback_events(fields),
         headers=custom_headers(fields),
+        recording=placed_recording(fields),
     )
 
 

@@ -26,6 +26,7 @@ from trunkline.faces.telnyx.fields.calls import (
     call_update,
     without_effect,
 )
+from trunkline.faces.telnyx.fields.recordings import PLACED_FIELDS
 from trunkline.faces.telnyx.operations.base import (
     ACCOUNT,
     BAD_BODY,
@@ -272,7 +273,10 @@ OPERATIONS = (
         "`Url` and `Texml` the instructions are the application's.",
         "PlacedCall",
         _PLACED_EXAMPLE,
-        body={**body_schema(PLACE_FIELDS + INSTRUCTIONS, {**MORE_PLACE_SCHEMAS, **_NO_EFFECT}), "anyOf": _WHAT_TO_DO},
+        body={
+            **body_schema(PLACE_FIELDS + INSTRUCTIONS + PLACED_FIELDS, {**MORE_PLACE_SCHEMAS, **_NO_EFFECT}),
+            "anyOf": _WHAT_TO_DO,
+        },
         body_example={
             "ApplicationSid": "1293384261075731499",
             "From": "+13120001234",
@@ -292,7 +296,7 @@ OPERATIONS = (
         "fields of `InitiateTexmlCall`, of which `ApplicationSid` is ignored.",
         "PlacedCall",
         _PLACED_EXAMPLE,
-        body=body_schema(PLACE_FIELDS + INSTRUCTIONS, {**MORE_PLACE_SCHEMAS, **_NO_EFFECT}),
+        body=body_schema(PLACE_FIELDS + INSTRUCTIONS + PLACED_FIELDS, {**MORE_PLACE_SCHEMAS, **_NO_EFFECT}),
         body_example={"From": "+13120001234", "To": "+13121230000"},
         refusals=BAD_BODY + _BAD_PLACE,
         rights=CALL_CHANGES,

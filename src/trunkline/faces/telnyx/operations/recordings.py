@@ -1,16 +1,29 @@
 """The operations on recordings (docs/reference/rest.md#operations)."""
 
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from trunkline import errors
 from trunkline.api import bodies
 from trunkline.api.auth import CALL_CHANGES, CALL_VIEWS
-from trunkline.api.operation import NO_CONTENT, TEXT, TEXT_OR_NULL, TIME, ApiRequest, Operation, Schema, record
-from trunkline.calls.views import RecordingView
+from trunkline.api.operation import (
+    NO_CONTENT,
+    TEXT,
+    TEXT_OR_NULL,
+    TIME,
+    ApiRequest,
+    Operation,
+    Schema,
+    body_schema,
+    record,
+)
+from trunkline.api.readers import read_field
+from trunkline.calls.views import RecordingSource, RecordingView
 from trunkline.faces.telnyx import queries, resources
-from trunkline.faces.telnyx.operations.base import ACCOUNT, CALL, CALLS, PAGES, page_example, page_schema
+from trunkline.faces.telnyx.fields.recordings import RECORDING_STATUS, START_FIELDS, recording_start
+from trunkline.faces.telnyx.operations.base import ACCOUNT, BAD_BODY, CALL, CALLS, PAGES, page_example, page_schema
 from trunkline.faces.telnyx.queries import CREATED_FILTERS, PAGE_LIMIT
 from trunkline.faces.telnyx.resources import BASE
 
@@ -36,6 +49,16 @@ _EXAMPLE: Mapping[str, object] = {
     "subresources_uris": {"transcriptions": None},
     "uri": f"{BASE}/{ACCOUNT}/Recordings/{_SID}.json",
 }
+_CHANGED_URI = f"{BASE}/{ACCOUNT}/Calls/{CALL}/Recordings/{_SID}.json"
+_NOT_CHANGED = ("ended_reason", "media_url", "status", "subresources_uris")
+_CHANGED_EXAMPLE: Mapping[str, object] = {
+    **{name: value for name, value in _EXAMPLE.items() if name not in _NOT_CHANGED},
+    "price": None,
+    "price_unit": None,
+    "source": "StartCallRecordingAPI",
+    "track": "both",
+    "uri": _CHANGED_URI,
+}
 _MEMBERS: Mapping[str, Schema] = {
     **dict.fromkeys(_EXAMPLE, TEXT),
     **dict.fromkeys(("date_created", "date_updated", "start_time"), TIME),
@@ -45,14 +68,21 @@ _MEMBERS: Mapping[str, Schema] = {
     "ended_reason": {**TEXT_OR_NULL, "description": "Why there is no file, or only a part."},
     "error_code": {"type": "null"},
     "media_url": {**TEXT, "description": "The wav file, which needs the account's key."},
-    "source": {"enum": ["RecordVerb"]},
+    "source": {"enum": list(get_args(RecordingSource))},
     "status": {
         "enum": ["in-progress", "paused", "completed", "stopped"],
         "description": "`stopped`: cut off by a fault; what was written of it plays.",
     },
     "subresources_uris": record({"transcriptions": {"type": "null"}}),
 }
+_CHANGED: Mapping[str, Schema] = {
+    **{name: schema for name, schema in _MEMBERS.items() if name not in _NOT_CHANGED},
+    "price": {"type": "null"},
+    "price_unit": {"type": "null"},
+    "track": {"enum": ["inbound", "outbound", "both"]},
+}
 SCHEMAS: Mapping[str, Schema] = {
+    "ChangedRecording": record(_CHANGED, more=False),
     "Recording": record(_MEMBERS),
     "RecordingList": page_schema("recordings", "Recording"),
     "Audio": {"type": "string", "format": "binary"},
@@ -66,6 +96,28 @@ _CREATED: Mapping[str, Schema] = {
     )
 }
 _BAD_PAGE = (errors.InvalidRequest(f"Page must be a number from 0 to {PAGE_LIMIT}", pointer="/Page"),)
+
+
+async def _start(request: ApiRequest) -> Response:
+    body, fields = await request.body()
+    wanted = recording_start(fields)
+    control, account, call = request.services.control, request.principal.account, request.call_sid
+    view = await request.once_per_key(
+        f"recordings {call}", body, lambda: control.start_recording(account, call, wanted)
+    )
+    request.made["recording_sid"] = view.sid
+    return JSONResponse(resources.changed_recording(view))
+
+
+async def _update(request: ApiRequest) -> Response:
+    _, fields = await request.body()
+    status = read_field(RECORDING_STATUS, fields)
+    control, account, sid = request.services.control, request.principal.account, request.path["recording_sid"]
+    if status == "stopped":
+        view = await control.stop_recording(account, request.call_sid, sid)
+    else:
+        view = await control.pause_recording(account, request.call_sid, sid, paused=status == "paused")
+    return JSONResponse(resources.changed_recording(view))
 
 
 async def _list(request: ApiRequest) -> Response:
@@ -106,7 +158,51 @@ async def _audio(request: ApiRequest) -> Response:
     return FileResponse(path, media_type=bodies.WAV)  # whole or in ranges (RFC 9110 section 14)
 
 
+_BAD_START: tuple[errors.ApiError, ...] = (
+    errors.InvalidEnum("RecordingChannels must be one of single, dual", pointer="/RecordingChannels"),
+    errors.InvalidUrl(
+        "RecordingStatusCallback must be a http:// or https:// URL: it has another scheme",
+        pointer="/RecordingStatusCallback",
+    ),
+    errors.InvalidType("PlayBeep must be true or false", pointer="/PlayBeep"),
+    errors.InvalidRequest("The call has 4 recordings under way."),
+    errors.CallNotAnswered("The call is still being set up"),
+    errors.CallEnded("The call is over"),
+)
+_BAD_UPDATE: tuple[errors.ApiError, ...] = (
+    errors.MissingParameter("Status is required", pointer="/Status"),
+    errors.InvalidEnum("Status must be one of in-progress, paused, stopped", pointer="/Status"),
+    errors.InvalidRequest("The recording is over.", pointer="/Status"),
+)
+
 OPERATIONS = (
+    Operation(
+        "POST",
+        _OF_CALL,
+        "StartTeXMLCallRecording",
+        _start,
+        "Record a call, in addition to what records it already.",
+        "ChangedRecording",
+        {**_CHANGED_EXAMPLE, "duration": None},
+        body=body_schema(START_FIELDS),
+        body_example={"RecordingChannels": "dual", "PlayBeep": False},
+        refusals=BAD_BODY + _BAD_START,
+        rights=CALL_CHANGES,
+    ),
+    Operation(
+        "POST",
+        f"{CALLS}/{{call_sid}}/Recordings/{{recording_sid}}.json",
+        "UpdateTeXMLCallRecording",
+        _update,
+        "Stop, pause or resume a recording. Its file is complete a moment after a stop, as the callback says; one that "
+        "is over is not changed by another.",
+        "ChangedRecording",
+        _CHANGED_EXAMPLE,
+        body=body_schema((RECORDING_STATUS,)),
+        body_example={"Status": "paused"},
+        refusals=BAD_BODY + _BAD_UPDATE,
+        rights=CALL_CHANGES,
+    ),
     Operation(
         "GET",
         f"{_RECORDINGS}.json",

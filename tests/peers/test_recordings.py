@@ -1,0 +1,132 @@
+"""Recordings that the official SDK starts, pauses and stops, or asks for with a call, as SoX measures their files."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from telnyx import AsyncTelnyx, UnprocessableEntityError
+
+from peers.harness import happens, takes_calls
+from peers.sipp import PCMU_LINES, SippRun, accepts, byed, called, sdp
+from peers.test_record import measured, sox
+from trunkline.demo.audio import split, tone
+from trunkline.demo.callbacks import CallbackReceiver
+from trunkline.demo.caller import DemoCaller
+from trunkline.demo.server import ServerProcess
+
+pytestmark = [
+    pytest.mark.peer,
+    pytest.mark.skipif(shutil.which("sox") is None, reason="sox is not installed; `make test` installs it"),
+]
+
+
+async def fetched(server: ServerProcess, url: str, path: Path) -> str:
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {server.api_key}"}) as http:
+        answer = await http.get(url)
+    assert answer.status_code == 200
+    await asyncio.to_thread(path.write_bytes, answer.content)
+    return str(path)
+
+
+def told(callbacks: CallbackReceiver, sid: str) -> dict[str, dict[str, str]]:
+    """What was reported of a recording, by status."""
+    forms = [one.fields for one in callbacks.received if one.fields.get("RecordingSid") == sid]
+    return {form["RecordingStatus"]: form for form in forms}
+
+
+async def test_the_sdk_starts_pauses_and_stops_what_sox_measures(
+    server: ServerProcess, client: AsyncTelnyx, callbacks: CallbackReceiver, public_key: bytes, tmp_path: Path
+) -> None:
+    calls, account = client.texml.accounts.calls, server.account_sid
+    await takes_calls(server)
+    async with DemoCaller(server.sip_address, split(tone(60_000))) as caller:
+        await caller.call()
+
+        async def goes_on(seconds: float) -> None:
+            until = len(caller.heard) + round(seconds * 50)
+            await happens(caller.watch, "the call goes on", lambda: len(caller.heard) >= until)
+
+        async def change(sid: str, status: Any) -> None:
+            changed = await calls.recordings.recording_sid_json(
+                sid, account_sid=account, call_sid=caller.call_sid, status=status
+            )
+            assert changed.sid == sid
+
+        async def start(**fields: Any) -> str:
+            started = await calls.recordings_json.recordings_json(caller.call_sid, account_sid=account, **fields)
+            assert started.sid is not None
+            assert (started.source, started.call_sid) == ("StartCallRecordingAPI", caller.call_sid)
+            return started.sid
+
+        await goes_on(0.2)
+        wanted = {
+            "recording_status_callback": callbacks.url,
+            "recording_status_callback_event": "in-progress completed",
+        }
+        dual = await start(**wanted)
+        single = await start(recording_channels="single", recording_track="inbound", play_beep=False, **wanted)
+        with pytest.raises(UnprocessableEntityError, match="RecordingTrack"):
+            await start(recording_track="all")
+        await goes_on(2)
+        await change(dual, "paused")
+        assert (
+            await client.texml.accounts.recordings.json.retrieve_recording_sid_json(dual, account_sid=account)
+        ).status == "paused"
+        await goes_on(1.5)
+        await change(dual, "in-progress")
+        await goes_on(1)
+        await change(dual, "stopped")
+        await happens(callbacks.watch, "its end is reported", lambda: "completed" in told(callbacks, dual))
+    await happens(callbacks.watch, "the call ends the other", lambda: "completed" in told(callbacks, single))
+    over, other = told(callbacks, dual), told(callbacks, single)
+    assert list(over) == list(other) == ["in-progress", "completed"], "in order"
+    assert all(one.verified(public_key) for one in callbacks.received)
+    path = await fetched(server, over["completed"]["RecordingUrl"], tmp_path / "dual.wav")
+    assert [int(sox("--i", f"-{what}", path)) for what in ("c", "r", "b")] == [2, 8000, 16], "channels, rate, bits"
+    length = float(sox("--i", "-D", path))
+    assert over["completed"]["RecordingDuration"] == str(int(length))
+    mono = await fetched(server, other["completed"]["RecordingUrl"], tmp_path / "single.wav")
+    assert int(sox("--i", "-c", mono)) == 1
+    assert float(sox("--i", "-D", mono)) > length + 1, "without the pause"
+    assert measured(path, 1, "0")["Rough frequency"] == pytest.approx(440, abs=5)
+    assert measured(mono, 1, "0")["Rough frequency"] == pytest.approx(440, abs=5)
+    beep, after = measured(path, 2, "0", "0.4"), measured(path, 2, "-1")
+    assert beep["Rough frequency"] == pytest.approx(1000, abs=30)
+    assert after["RMS amplitude"] < 0.001
+
+
+async def test_a_call_that_is_placed_with_record_is_recorded_from_its_answer(
+    server: ServerProcess,
+    client: AsyncTelnyx,
+    callbacks: CallbackReceiver,
+    callee: Callable[..., SippRun],
+    tmp_path: Path,
+) -> None:
+    async with callee(called(), accepts(sdp(PCMU_LINES)), byed()) as run:
+        placed = await client.texml.accounts.calls.with_raw_response.calls(
+            server.account_sid,
+            body={
+                "to": f"sip:callee@127.0.0.1:{run.port}",
+                "from_": "+13125550100",
+                "texml": '<Response><Pause length="2"/><Hangup/></Response>',
+                "record": True,
+                "recording_channels": "dual",
+                "recording_status_callback": callbacks.url,
+            },
+        )
+        await run.succeeds()
+    call = json.loads(await placed.text())["call_sid"]
+    listed = client.texml.accounts.calls.recordings_json.retrieve_recordings_json
+    [recording] = (await listed(call, account_sid=server.account_sid)).recordings or []
+    assert (recording.source, recording.channels) == ("OutboundAPI", 2)
+    sid = str(recording.sid)
+    await happens(callbacks.watch, "its end is reported", lambda: "completed" in told(callbacks, sid))
+    assert list(told(callbacks, sid)) == ["completed"]
+    path = await fetched(server, str(recording.media_url), tmp_path / "placed.wav")
+    assert int(sox("--i", "-c", path)) == 2
+    assert float(sox("--i", "-D", path)) == pytest.approx(2, abs=0.7)
