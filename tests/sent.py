@@ -11,8 +11,7 @@ _BY_NAME = {webhook.name: webhook for webhook in WEBHOOKS}
 _STREAM = {"stream-started": "StreamStarted", "stream-stopped": "StreamStopped"}
 _CALL = ("CallInitiated", "CallRinging", "CallAnswered", "CallCompleted")
 _BY_FIELD = {
-    "RecordingTrack": "RecordingStatus",
-    "RecordingStatus": "RecordingCompleted",
+    "RecordingStatus": "RecordingStatus",
     "RecordingSid": "RecordAction",
     "DialCallStatus": "DialAction",
     "FinishedOnKey": "GatherAction",

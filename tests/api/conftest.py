@@ -370,6 +370,11 @@ class MemoryCalls:
             raise InvalidRequest("The recording is under way: it is deleted once it has ended.")
         del self.recorded[sid]
 
+    async def recording_mp3(self, account: AccountSid, sid: str) -> Path:
+        if (await self.recording(account, sid)).ended_at is None:
+            raise InvalidRequest("The recording is under way: its mp3 file is made once it has ended.")
+        return await self.recording_audio(account, sid)
+
     def recording_url(self, account: AccountSid, sid: str) -> str:
         return f"http://us/v2/texml/Accounts/{account}/Recordings/{sid}.wav"
 

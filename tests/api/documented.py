@@ -54,7 +54,7 @@ def refusals(operations: tuple[Operation, ...]) -> dict[str, str]:
 def check(operation: Operation) -> None:
     """Its examples keep to its schemas, which are strict; its descriptions are sentences, its refusals differ."""
     assert operation.method in ("GET", "POST", "PATCH", "DELETE")
-    assert re.fullmatch(r"(/[A-Za-z0-9_]+|/\{[a-z_]+\}(\.json|\.wav)?)+(\.json)?", operation.path), operation.path
+    assert re.fullmatch(r"(/[A-Za-z0-9_]+|/\{[a-z_]+\}(\.json|\.wav|\.mp3)?)+(\.json)?", operation.path), operation.path
     assert re.fullmatch("[A-Z][A-Za-z]+", operation.id)
     assert re.fullmatch(r"[A-Z].{10,}\.", operation.summary)
     schema: Schema = {"$ref": f"#/components/schemas/{operation.result}"}

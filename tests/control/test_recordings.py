@@ -1,5 +1,6 @@
 """Records of recordings, their quota and the disk that they leave free, deletion and erasure."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from trunkline.control.service import CallService
 from trunkline.errors import CallEnded, InvalidRequest, InvalidUrl, ResourceNotFound, Unavailable
 from trunkline.faces.telnyx.callbacks import CALLBACKS
 from trunkline.ids import AccountSid, CallSid, IdsOfLife
+from trunkline.media.audio.mp3 import audio_start
 from trunkline.sip import values as sip
 from trunkline.workers import orders, reports
 from trunkline.workers.decoder.wavfile import WavFile
@@ -288,3 +290,32 @@ async def test_a_placed_call_goes_on_where_it_cannot_be_recorded(make: Callable[
     assert entry.call.answered
     [note] = entry.call.view.notes
     assert note.startswith("the call is not recorded: Less than")
+
+
+@pytest.mark.process
+async def test_an_mp3_file_is_made_once_and_deleted_with_the_recording(bench: Bench, service: CallService) -> None:
+    entry = await bench.up()
+    sid = bench.runner.record(entry, 1, TWO_CHANNELS, "RecordVerb")
+    await bench.recorded()
+    with pytest.raises(InvalidRequest, match="under way"):
+        await service.recording_mp3(ACCOUNT, sid)
+    ended(bench, entry)
+    await bench.recorded()
+    path = bench.recordings.files.path(ACCOUNT, sid)
+    assert path is not None
+    with pytest.raises(ResourceNotFound):
+        await service.recording_mp3(ACCOUNT, sid)
+    path.write_bytes(b"no wav file")
+    with pytest.raises(Unavailable, match="could not be made"):
+        await service.recording_mp3(ACCOUNT, sid)
+    file = WavFile(path, 8000, 2)
+    file.append(bytes(32000))
+    file.close()
+    made, again = await asyncio.gather(*(service.recording_mp3(ACCOUNT, sid) for _ in range(2)))
+    assert made == again
+    assert audio_start(made.read_bytes()) is not None
+    assert sorted(one.suffix for one in path.parent.glob(f"*{sid}*")) == [".mp3", ".wav"]
+    with pytest.raises(ResourceNotFound):
+        await service.recording_mp3(OTHER, sid)
+    await service.delete_recording(ACCOUNT, sid)
+    assert list(path.parent.glob(f"*{sid}*")) == []

@@ -506,6 +506,6 @@ async def test_the_api_page_has_contents_and_a_search(watched: Watched) -> None:
     await page.set_viewport_size({"width": 390, "height": 844})
     await expect(contents.get_by_role("link").first).to_be_hidden()
     await contents.get_by_text("Contents").click()
-    await contents.get_by_role("link", name="RecordingCompleted").click()
-    await expect(page.locator("#webhook-RecordingCompleted")).to_be_in_viewport()
+    await contents.get_by_role("link", name="RecordingStatus").click()
+    await expect(page.locator("#webhook-RecordingStatus")).to_be_in_viewport()
     await expect(contents.get_by_role("link").first).to_be_hidden()

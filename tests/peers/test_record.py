@@ -211,3 +211,33 @@ def modes(directory: Path) -> dict[str, int]:
     """Of what a server keeps, by name."""
     names = ("trunkline.db*", "*.key", "*.lock", "recordings", "recordings/*", "cache", "cache/*")
     return {path.name: path.stat().st_mode for name in names for path in directory.glob(name)}
+
+
+async def test_a_dial_is_recorded_with_each_party_on_its_channel(
+    server: ServerProcess, sipp: Callable[..., SippRun], callee: Callable[..., SippRun], web: WebApp, tmp_path: Path
+) -> None:
+    web.answers |= {"/recorded": Answer(), "/status": Answer()}
+    async with RtpEndpoint() as phone, RtpEndpoint() as other:
+        accepting = (steps.called(), steps.accepts(steps.sdp(steps.PCMU_LINES, other.port)), steps.byed())
+        invite = steps.invite(steps.sdp(steps.PCMU_LINES, phone.port))
+        async with callee(*accepting) as called:
+            record = 'record="record-from-answer-dual" recordingStatusCallback="recorded"'
+            web.answers["/voice"] = texml(f"<Dial {record}><Sip>sip:bob@127.0.0.1:{called.port}</Sip></Dial>")
+            async with sipp(invite, steps.answered(), steps.ack(), steps.pause(4000), steps.bye(2)) as run:
+                _, port = await run.answered()
+                _, other_port = await called.answered()
+                phone.speak(split(tone(3000)), port)
+                other.speak(split(tone(3000, 1000)), other_port)
+                await run.succeeds()
+                await called.succeeds()
+    await happens(web.watch, "its callback", lambda: web.asked("/recorded"))
+    [callback] = web.asked("/recorded")
+    assert (callback.fields["RecordingSource"], callback.fields["RecordingChannels"]) == ("DialVerb", "2")
+    path = str(tmp_path / "dialled.wav")
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {server.api_key}"}) as client:
+        fetched = await client.get(callback.fields["RecordingUrl"])
+    (tmp_path / "dialled.wav").write_bytes(fetched.content)
+    assert int(sox("--i", "-c", path)) == 2
+    assert float(sox("--i", "-D", path)) > 3
+    assert measured(path, 1, "0.5", "2")["Rough frequency"] == pytest.approx(440, abs=10)
+    assert measured(path, 2, "0.5", "2")["Rough frequency"] == pytest.approx(1000, abs=60)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_params import stream_params
-from trunkline.calls.commands import AnswerCall, EndCall, Instructions, Note, RejectCall
+from trunkline.calls.commands import AnswerCall, EndCall, Instructions, Note, RecordingCallback, RejectCall
 from trunkline.texml import effects, facts, verbs
 from trunkline.texml.document import parse
 from trunkline.texml.interpreter import Interpreter, seconds_of
@@ -361,12 +361,12 @@ def recorded(job: int, reason: RecordingReason, digit: str = "", error: str | No
 def test_record_beeps_records_and_requests_its_action() -> None:
     runs = Runs(RECORD)
     assert runs.last == [effects.PlaySound(2, effects.Tone("beep"))]
-    assert runs.plays() == [effects.RecordCall(3, RecordingOptions(2, 30, 0, "#"))]
+    callback = RecordingCallback("https://app.example/rc")
+    assert runs.plays() == [effects.RecordCall(3, RecordingOptions(2, 30, 0, "#"), "RecordVerb", callback)]
     runs.feed(recorded(3, "key", "#"))
     assert dict(runs.one(effects.Fetch).request.parameters) == {
         "RecordingUrl": "file.wav", "RecordingSid": "RE1", "RecordingDuration": "2", "Digits": "#",
     }  # fmt: skip
-    assert dict(runs.one(effects.Notify).request.parameters)["RecordingStatus"] == "completed"
 
 
 @pytest.mark.parametrize("call_ends_first", [True, False])
@@ -377,7 +377,7 @@ def test_a_voice_mail_that_ends_with_the_call_is_sent_to_the_action(call_ends_fi
         assert runs.feed(facts.CallFinished()) == []
         assert not runs.interpreter.over
     runs.feed(recorded(3, "hangup"))
-    assert runs.kinds() == [effects.Notify, effects.Notify]
+    assert runs.kinds() == [effects.Notify]
     if not call_ends_first:
         assert runs.feed(facts.CallFinished()) == []
     assert runs.interpreter.over
@@ -389,6 +389,32 @@ def test_a_failed_recording_is_reported_and_the_next_verb_runs() -> None:
         Note("nothing was recorded: disk full"),
         effects.PlaySound(3, verbs.Say("a"), 1),
     ]
+
+
+def test_one_channel_of_a_record_has_the_caller_alone() -> None:
+    runs = Runs('<Record playBeep="false" channels="single"/>')
+    assert runs.one(effects.RecordCall).options == RecordingOptions(1, 3600, 0, "1234567890*#", "inbound")
+
+
+@pytest.mark.parametrize(("record", "channels"), [("record-from-answer", 1), ("record-from-answer-dual", 2)])
+def test_a_dial_is_recorded_from_its_answer_to_its_end(record: str, channels: Any) -> None:
+    runs = Runs(f'<Dial record="{record}" recordingStatusCallback="/rc" recordingStatusCallbackEvent="absent">1</Dial>')
+    assert runs.feed(facts.LegProgressed(2)) == [StopPlayback(3), effects.BridgeLeg(2)]
+    callback = RecordingCallback("https://app.example/rc", "POST", "absent")
+    begin = effects.RecordCall(4, RecordingOptions(channels), "DialVerb", callback)
+    assert runs.feed(facts.LegAnswered(2)) == [begin]
+    assert StopRecording(4) in runs.feed(facts.LegOver(2, "v3:one", "completed", 3))
+    assert runs.feed(recorded(4, "stopped")) == []
+    assert runs.feed(recorded(4, "error", error="disk full")) == [Note("nothing was recorded: disk full")]
+
+
+def test_a_dial_may_be_recorded_with_its_ringing_until_other_instructions_come() -> None:
+    runs = Runs('<Dial record="record-from-ringing">1</Dial>')
+    begin = effects.RecordCall(3, RecordingOptions(1), "DialVerb", RecordingCallback())
+    assert begin in runs.last
+    assert effects.RecordCall not in map(type, runs.feed(facts.LegAnswered(2)))
+    assert StopRecording(3) in runs.feed(facts.Instructed(texml("<Pause/>")))
+    assert not any(isinstance(one, effects.RecordCall) for one in Runs("<Dial>1</Dial>").feed(facts.LegAnswered(2)))
 
 
 # ── from the API ────────────────────────────────────────────────────────────────────────────────────────────

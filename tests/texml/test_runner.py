@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from trunkline.calls import commands, effects, events
 from trunkline.calls.call import Call, CallRules, CallState
-from trunkline.calls.commands import CallRequest, Command, Instructions, Route
+from trunkline.calls.commands import CallRequest, Command, Instructions, RecordingCallback, Route
 from trunkline.calls.recordings import RecordingFiles
 from trunkline.calls.registry import InviteInfo, LiveCall
 from trunkline.calls.views import CallView
@@ -64,6 +64,8 @@ class Stage:
     placed: list[tuple[CallRequest, LiveCall]] = field(default_factory=list)
     notices: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     """URL, method, parameters."""
+    recorded: list[tuple[str, RecordingCallback]] = field(default_factory=list)
+    """Sources and callbacks of recordings."""
     full: bool = False
     watch: Watch = field(default_factory=Watch)
     now: datetime = NOW
@@ -94,8 +96,15 @@ class Stage:
         self.feed(entry, request.place(route), OPENED)
         return entry, asyncio.get_running_loop().create_future()
 
-    def record(self, entry: LiveCall, job: int, options: orders.RecordingOptions, source: str) -> str:
-        assert source == "RecordVerb"
+    def record(
+        self,
+        entry: LiveCall,
+        job: int,
+        options: orders.RecordingOptions,
+        source: str,
+        callback: RecordingCallback,
+    ) -> str:
+        self.recorded.append((source, callback))
         sid = IDS.recording(bytes((job,)) * 16)
         self.apply(entry, orders.StartRecording(job, f"/recordings/acc.{sid}.wav", options))
         return sid
@@ -428,16 +437,15 @@ async def test_a_voice_mail_is_sent_to_its_action_after_the_call(stage: Stage, o
     ended = reports.RecordingEnded(record.job, 3.2, "hangup")
     happened: dict[str, events.Fact] = {"hangup": HANGUP, "recorded": ended, "closed": reports.LegClosed(LegReport())}
     stage.feed(entry, *(happened[word] for word in order.split()))
-    (url, method, callback), (action_url, action_method, action) = stage.notices
-    assert (url, method, action_url, action_method) == ("http://a/rc", "POST", "http://a/r", "GET")
+    [(action_url, action_method, action)] = stage.notices
+    assert (action_url, action_method) == ("http://a/r", "GET")
+    assert stage.recorded == [("RecordVerb", RecordingCallback("http://a/rc"))]
     sid = action["RecordingSid"]
-    assert action["RecordingUrl"] == callback["RecordingUrl"] == f"http://us/v2/texml/Accounts/acc/Recordings/{sid}.wav"
+    assert action["RecordingUrl"] == f"http://us/v2/texml/Accounts/acc/Recordings/{sid}.wav"
     assert sid in record.path
     other = stage.rings(f"<Play>{action['RecordingUrl']}</Play>")
     assert (await stage.gets(other, orders.StartPlayback)).path.endswith(f"acc.{sid}.wav")
     assert (action["RecordingDuration"], action["Digits"], action["From"]) == ("3", "hangup", "+1555")
-    fields = {name: callback[name] for name in ("RecordingStatus", "RecordingChannels", "RecordingSource")}
-    assert fields == {"RecordingStatus": "completed", "RecordingChannels": "2", "RecordingSource": "RecordVerb"}
 
 
 @pytest.mark.parametrize("hung_up_first", [True, False])
@@ -454,13 +462,14 @@ async def test_a_recording_whose_worker_dies_is_warned_of_and_leaves_nothing_beh
     assert stage.runner._runs == {}
 
 
-async def test_a_recording_cut_off_by_new_instructions_is_sent_to_its_callback(stage: Stage) -> None:
+async def test_a_recording_cut_off_by_new_instructions_has_its_callback_and_no_action(stage: Stage) -> None:
     entry = stage.rings('<Record playBeep="false" action="http://a/r" recordingStatusCallback="http://a/rc"/>')
     record = await stage.gets(entry, orders.StartRecording)
     stage.redirect(entry, "<Pause/>")
     stage.feed(entry, HANGUP, reports.LegClosed(LegReport()), reports.RecordingEnded(record.job, 3.2, "stopped"))
-    ((url, _, fields),) = stage.notices
-    assert (url, fields["RecordingStatus"], fields["RecordingDuration"]) == ("http://a/rc", "completed", "3")
+    assert stage.notices == []
+    assert stage.recorded == [("RecordVerb", RecordingCallback("http://a/rc"))]
+    assert orders.StopRecording(record.job) in stage.commands(entry)
     assert stage.runner._runs == {}
 
 

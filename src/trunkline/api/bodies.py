@@ -18,7 +18,7 @@ from trunkline.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaTy
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
-WAV = "audio/wav"
+WAV, MP3 = "audio/wav", "audio/mpeg"
 JSON_LINES = "application/x-ndjson"
 
 FIELD_LIMIT = 1000

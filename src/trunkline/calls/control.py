@@ -143,6 +143,9 @@ class CallControl(Protocol):
     async def recording_audio(self, account: AccountSid, sid: str) -> Path:
         """The wav file of a recording. Raises ResourceNotFound."""
 
+    async def recording_mp3(self, account: AccountSid, sid: str) -> Path:
+        """Its mp3 file, which may have to be made first. Raises InvalidRequest while it is under way."""
+
     def recording_url(self, account: AccountSid, sid: str) -> str:
         """Where its account fetches the audio."""
 

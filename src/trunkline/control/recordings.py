@@ -8,18 +8,24 @@ its account has used its quota, or the disk has less free than the floor; one th
 import asyncio
 import os
 import secrets
+import sys
+from asyncio.subprocess import DEVNULL
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
+from pathlib import Path
+
+import structlog
 
 from trunkline.calls.commands import RecordingCallback
 from trunkline.calls.recordings import RecordingFiles
 from trunkline.calls.registry import LiveCall
 from trunkline.calls.views import CallView, RecordingEvent, RecordingEventKind, RecordingStatus, RecordingView
 from trunkline.config import StoreSettings
-from trunkline.errors import InvalidRequest, Unavailable
+from trunkline.confinement import environment
+from trunkline.errors import InvalidRequest, ResourceNotFound, Unavailable
 from trunkline.ids import AccountSid, IdsOfLife, LegId, end_event_id, random_uuid
 from trunkline.store.store import Store
 from trunkline.store.writer import Writer
@@ -28,7 +34,12 @@ from trunkline.workers.decoder.wavfile import EMPTY, measured
 from trunkline.workers.orders import RecordingOptions, StartRecording
 from trunkline.workers.reports import RecordingEnded
 
+_log = structlog.get_logger()
+
 MEGABYTE = 1_000_000
+MP3 = ".mp3"
+ENCODING_TIME = 600
+"""Seconds for an mp3 file; an hour of speech takes some twenty."""
 RECORDINGS_PER_CALL = 4
 """Each takes a part of its media worker's time."""
 
@@ -55,6 +66,8 @@ class Recordings:
         self._used = Counter(used)
         self._face = face
         self._jobs = count(-1, -1)
+        self._turn = asyncio.Lock()
+        """Of those that make mp3 files: one at a time."""
         self._running: dict[tuple[LegId, int], RecordingView] = {}
 
     def job(self) -> int:
@@ -168,6 +181,37 @@ class Recordings:
         for key in [key for key in self._running if key[0] == leg]:
             self.ended(leg, RecordingEnded(key[1], 0.0, "error", error=why), now)
 
+    async def mp3(self, account: AccountSid, sid: str) -> Path:
+        """The mp3 file of a recording that is over, made when it is first asked for. Raises ResourceNotFound,
+        Unavailable."""
+        source = self.files.path(account, sid)
+        if source is None or not source.is_file():
+            raise ResourceNotFound
+        target, part = source.with_suffix(MP3), source.with_suffix(f"{MP3}.part")
+        async with self._turn:
+            if not target.is_file():
+                await self._encode(source, part)
+                part.replace(target)
+        return target
+
+    async def _encode(self, source: Path, target: Path) -> None:
+        if self._floor and self._free() < self._floor:
+            raise Unavailable("The disk has no room for the mp3 file (store.recordings_floor).")
+        program = (sys.executable, "-m", "trunkline.workers.decoder.mp3file", str(source), str(target))
+        process = await asyncio.create_subprocess_exec(*program, env=environment(), stdin=DEVNULL, stdout=DEVNULL)
+        try:
+            async with asyncio.timeout(ENCODING_TIME):
+                status = await process.wait()
+        except TimeoutError:
+            status = None
+        finally:
+            if process.returncode is None:
+                process.kill()
+        if status != 0:
+            await asyncio.to_thread(target.unlink, missing_ok=True)
+            _log.warning("mp3_failed", recording=source.stem, status=status)
+            raise Unavailable("The mp3 file could not be made.")
+
     async def delete(self, views: Sequence[RecordingView]) -> None:
         """Delete recordings that have ended: the files first, so that none is left without a record. Raises
         STORE_ERRORS."""
@@ -188,6 +232,8 @@ class Recordings:
             path = self.files.path(view.account_sid, view.sid)
             if path is not None:
                 path.unlink(missing_ok=True)
+                path.with_suffix(MP3).unlink(missing_ok=True)
+                path.with_suffix(f"{MP3}.part").unlink(missing_ok=True)
 
     def _measured(self, view: RecordingView) -> tuple[float, int]:
         """Seconds and bytes of what was written."""

@@ -307,6 +307,12 @@ class CallService:
         """See `CallControl`."""
         return self._recordings.files.url(account, sid)
 
+    async def recording_mp3(self, account: AccountSid, sid: str) -> Path:
+        """See `CallControl`."""
+        if (await self.recording(account, sid)).ended_at is None:
+            raise InvalidRequest("The recording is under way: its mp3 file is made once it has ended.")
+        return await self._recordings.mp3(account, sid)
+
     async def recording_audio(self, account: AccountSid, sid: str) -> Path:
         """See `CallControl`."""
         path = self._recordings.files.path(account, sid)

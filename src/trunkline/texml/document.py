@@ -27,6 +27,7 @@ from trunkline.outbound.urls import URL_LIMIT, BadUrl, WebSocketUrl
 from trunkline.streaming.params import BidirectionalMode, StreamParams, TargetLegs, Track
 from trunkline.texml.ssml import speech
 from trunkline.texml.verbs import (
+    DIAL_RECORDS,
     Answer,
     Connect,
     Dial,
@@ -533,6 +534,10 @@ _VERBS: dict[str, _VerbRow] = {
             "fromDisplayName": ("caller_name", _text(128)),
             "answerOnBridge": ("answer_on_bridge", _FLAG),
             "hangupOnStar": ("hangup_on_star", _FLAG),
+            "record": ("record", _one_of(*DIAL_RECORDS)),
+            "recordingStatusCallback": ("recording_callback", _reference),
+            "recordingStatusCallbackMethod": ("recording_callback_method", _METHOD),
+            "recordingStatusCallbackEvent": ("recording_callback_events", _text(100)),
         },
     ),
     "Record": _VerbRow(

@@ -7,7 +7,8 @@ its own where more is to be done first: a document or sound to fetch, a sid to m
 from dataclasses import dataclass
 from typing import Literal
 
-from trunkline.calls.commands import AnswerCall, EndCall, Note, RejectCall
+from trunkline.calls.commands import NOT_REPORTED, AnswerCall, EndCall, Note, RecordingCallback, RejectCall
+from trunkline.calls.views import RecordingSource
 from trunkline.streaming.params import StreamParams
 from trunkline.texml.verbs import DialTarget, Method, Say
 from trunkline.workers.orders import RecordingOptions, SendDigits, StopPlayback, StopRecording
@@ -103,6 +104,8 @@ class RecordCall:
 
     job: int
     options: RecordingOptions
+    source: RecordingSource = "RecordVerb"
+    callback: RecordingCallback = NOT_REPORTED
 
 
 @dataclass(frozen=True, slots=True)

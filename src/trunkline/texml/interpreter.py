@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import urljoin, urlsplit
 
-from trunkline.calls.commands import AnswerCall, EndCall, Instructions, Note, RejectCall
+from trunkline.calls.commands import AnswerCall, EndCall, Instructions, Note, RecordingCallback, RejectCall
 from trunkline.calls.views import CallStatus
 from trunkline.streaming.params import StreamParams
 from trunkline.texml import effects, facts, verbs
@@ -85,6 +85,7 @@ class _Dialling:
     bridged: int | None = None
     """Who is heard: the winner, or one that sends audio before it answers."""
     statuses: set[CallStatus] = field(default_factory=set)
+    recording: int | None = None
 
 
 @dataclass(slots=True)
@@ -111,15 +112,13 @@ class Interpreter:
         self._base: str | None = None
         self._verbs: deque[Verb] = deque()
         self._wait: _Wait = _Idle()
-        self._left: dict[int, verbs.Record] = {}
-        """Recordings that other instructions cut off, and whose files are still to come."""
         self._ending = False
         self._out: list[effects.Effect] = []
 
     @property
     def over(self) -> bool:
         """Nothing more will come of any fact."""
-        return self._ending and isinstance(self._wait, _Idle) and not self._left
+        return self._ending and isinstance(self._wait, _Idle)
 
     def handle(self, fact: facts.Fact) -> list[effects.Effect]:
         """Apply one fact; what is to be done, in order."""
@@ -256,9 +255,9 @@ class Interpreter:
                 self._out.append(StopPlayback(wait.job))
             case _PendingRecording():
                 self._out.append(StopRecording(wait.job))
-                self._left[wait.job] = wait.verb
             case _Dialling():
                 self._quiet(wait)
+                self._stop_taping(wait)
                 self._out.extend(effects.EndLeg(leg, "redirected") for leg in sorted(wait.legs))
         self._wait, self._steps = _Idle(), 0
 
@@ -406,7 +405,24 @@ class Interpreter:
         if self._answered:
             self._ring(wait)
 
+    def _tape(self, wait: _Dialling) -> None:
+        """Record the call with the sound of the one that is dialled; once."""
+        verb = wait.verb
+        if verb.record == "do-not-record" or wait.recording is not None:
+            return
+        wait.recording = self._job()
+        events = verb.recording_callback_events
+        callback = self._recording_callback(verb.recording_callback, verb.recording_callback_method, events)
+        options = RecordingOptions(2 if verb.record.endswith("-dual") else 1)
+        self._out.append(effects.RecordCall(wait.recording, options, "DialVerb", callback))
+
+    def _stop_taping(self, wait: _Dialling) -> None:
+        if wait.recording is not None:
+            self._out.append(StopRecording(wait.recording))
+
     def _ring(self, wait: _Dialling) -> None:
+        if wait.verb.record.startswith("record-from-ringing"):
+            self._tape(wait)
         wait.ringback = self._job()
         self._out.append(effects.PlaySound(wait.ringback, effects.Tone("ringback"), 0))
 
@@ -442,6 +458,8 @@ class Interpreter:
         if wait.bridged != leg:
             wait.bridged = leg
             self._out.append(effects.BridgeLeg(leg))
+        if wait.winner is not None:
+            self._tape(wait)
 
     def _dial_key(self, wait: _Dialling, fact: DigitHeard) -> None:
         if fact.digit == "*" and wait.verb.hangup_on_star and wait.winner is not None:
@@ -456,6 +474,7 @@ class Interpreter:
         if wait.legs:
             return
         self._quiet(wait)
+        self._stop_taping(wait)
         status = fact.status
         if wait.winner is None:
             status = next((best for best in _BEST if best in wait.statuses), _BEST[-1])
@@ -483,13 +502,17 @@ class Interpreter:
         verb = wait.verb
         track: Literal["inbound", "both"] = "both" if verb.channels == 2 else "inbound"
         options = RecordingOptions(verb.channels, verb.max_length, verb.timeout, verb.finish_on, track)
-        self._out.append(effects.RecordCall(wait.job, options))
+        callback = self._recording_callback(verb.status_callback, verb.status_callback_method)
+        self._out.append(effects.RecordCall(wait.job, options, "RecordVerb", callback))
+
+    def _recording_callback(self, url: str | None, method: Method, events: str = "completed") -> RecordingCallback:
+        return RecordingCallback(self._resolve(url) if url else None, method, events)
 
     def _recorded(self, wait: _PendingRecording, fact: facts.RecordingSaved) -> None:
         if wait.beeping or fact.ended.job != wait.job:
             return
         verb, self._wait = wait.verb, _Idle()
-        if not self._tell_recorded(verb, fact):
+        if self._is_lost(fact):
             if not self._ending:
                 self._go_on()
             return
@@ -498,25 +521,16 @@ class Interpreter:
         digits = "hangup" if hung_up else fact.ended.digit
         self._action(verb.action, verb.method, (*_about(fact), ("Digits", digits)), last=self._ending or hung_up)
 
-    def _left_recorded(self, fact: facts.RecordingSaved) -> None:
-        """One that other instructions cut off: what came instead of its action runs, or is over."""
-        verb = self._left.pop(fact.ended.job, None)
-        if verb is not None:
-            self._tell_recorded(verb, fact)
+    def _saved(self, fact: facts.RecordingSaved) -> None:
+        wait = self._wait
+        if not (isinstance(wait, _PendingRecording) and wait.job == fact.ended.job):
+            self._is_lost(fact)  # that of a <Dial>, or one that other instructions cut off: nothing waits for it
 
-    def _tell_recorded(self, verb: verbs.Record, fact: facts.RecordingSaved) -> bool:
-        """Send the file to the status callback; returns whether there is one."""
+    def _is_lost(self, fact: facts.RecordingSaved) -> bool:
         ended = fact.ended
-        if ended.error is not None:
-            if ended.reason != "hangup":
-                self._out.append(Note(f"nothing was recorded: {ended.error}"))
-            return False
-        callback = self._resolve(verb.status_callback) if verb.status_callback else None
-        if callback is not None:
-            channels = ("RecordingChannels", str(verb.channels))
-            form = (*_about(fact), channels, ("RecordingSource", "RecordVerb"), ("RecordingStatus", "completed"))
-            self._out.append(effects.Notify(effects.DocumentRequest(callback, verb.status_callback_method, form)))
-        return True
+        if ended.error is not None and ended.reason != "hangup":
+            self._out.append(Note(f"nothing was recorded: {ended.error}"))
+        return ended.error is not None
 
 
 def _about(fact: facts.RecordingSaved) -> tuple[tuple[str, str], ...]:
@@ -560,7 +574,7 @@ _ALWAYS: dict[type, Callable[[Interpreter, Any], None]] = {
     facts.Instructed: Interpreter._instructed,
     facts.CallAnswered: Interpreter._call_answered,
     facts.CallFinished: Interpreter._call_ended,
-    facts.RecordingSaved: Interpreter._left_recorded,
+    facts.RecordingSaved: Interpreter._saved,
 }
 
 _TABLE: dict[tuple[type, type], Callable[[Interpreter, Any, Any], None]] = {

@@ -34,6 +34,7 @@ from trunkline.calls.commands import (
     EndCall,
     Instructions,
     Note,
+    RecordingCallback,
     RejectCall,
     Route,
     StartStream,
@@ -83,15 +84,13 @@ class CallCommands(Protocol):
     ) -> tuple[LiveCall, asyncio.Future[None]]:
         """Place a call. Raises ApiError."""
 
-    def record(self, entry: LiveCall, job: int, options: RecordingOptions, source: str) -> str:
+    def record(
+        self, entry: LiveCall, job: int, options: RecordingOptions, source: str, callback: RecordingCallback
+    ) -> str:
         """Record a call until `job`'s RecordingEnded; returns the recording's sid. Raises ApiError."""
 
     def notify(self, entry: LiveCall, url: str, method: str, form: Sequence[tuple[str, str]]) -> None:
         """Send an application one more callback of a call, behind those before it."""
-
-
-RECORD_VERB = "RecordVerb"
-"""The `RecordingSource` of a document's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -466,7 +465,8 @@ class TexmlRunner:
 
     def _record(self, run: _Run, effect: effects.RecordCall) -> None:
         try:
-            run.recordings[effect.job] = self._calls.record(run.entry, effect.job, effect.options, RECORD_VERB)
+            sid = self._calls.record(run.entry, effect.job, effect.options, effect.source, effect.callback)
+            run.recordings[effect.job] = sid
         except ApiError as error:
             ended = RecordingEnded(effect.job, 0, "error", error=error.detail)
             run.inbox.append(facts.RecordingSaved("", "", ended))

@@ -101,6 +101,13 @@ class DialTarget:
     status_callback_events: str = "completed"
 
 
+DIAL_RECORDS = (
+    "do-not-record",
+    *("record-from-answer", "record-from-ringing", "record-from-answer-dual", "record-from-ringing-dual"),
+)
+"""Whether and from when a `<Dial>` is recorded; `dual`: on two channels."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dial:
     """Call one or more callees and connect the two parties."""
@@ -120,6 +127,11 @@ class Dial:
     """Leave the first call ringing until the second is answered."""
     hangup_on_star: bool = False
     """The first party ends the second call by `*`."""
+    record: str = "do-not-record"
+    """Of `DIAL_RECORDS`."""
+    recording_callback: str | None = None
+    recording_callback_method: Method = "POST"
+    recording_callback_events: str = "completed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,7 @@ _RECORDING_URL = _described(
 )
 _RECORDING_STATUS = Webhook(
     "RecordingStatus",
-    "A recording that REST, or `Record` of a placed call, asked for has begun or is over.",
+    "A recording has begun or is over.",
     {
         **_SIDS,
         "ConnectionId": _described("The application's sid, empty without one."),
@@ -202,12 +202,6 @@ _RECORDING: Mapping[str, tuple[Schema, str]] = {
     "RecordingSid": (_described("The recording's sid.", _UUID), _RECORDING_SID),
     "RecordingDuration": (_SECONDS, "12"),
 }
-_SAVED: Mapping[str, tuple[Schema, str]] = {
-    **_RECORDING,
-    "RecordingChannels": (_one_of("1", "2"), "2"),
-    "RecordingSource": (_one_of("RecordVerb"), "RecordVerb"),
-    "RecordingStatus": (_one_of("completed"), "completed"),
-}
 _PRESSED: Mapping[str, tuple[Schema, str]] = {
     "Digits": (_described("The keys that were pressed."), "1"),
     "FinishedOnKey": (_described("The key that ended it, empty if none did."), ""),
@@ -237,7 +231,6 @@ _TEXML_REQUESTS = (
     _document("GatherAction", "Keys were pressed in a `<Gather>`.", _PRESSED),
     _document("RecordAction", "A `<Record>` is over.", _RECORDED),
     _document("DialAction", "A `<Dial>` is over.", _DIALLED),
-    _document("RecordingCompleted", "The file of a `<Record>` is complete.", _SAVED, answer=None),
 )
 
 WEBHOOKS = (*_STREAM, *_CALL, _RECORDING_STATUS, *_TEXML_REQUESTS)

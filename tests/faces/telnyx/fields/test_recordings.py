@@ -16,7 +16,7 @@ def test_without_fields_both_sides_are_recorded_on_two_channels_behind_a_beep() 
 def test_all_fields_of_a_start() -> None:
     fields = {
         "PlayBeep": "false",
-        "RecordingChannels": "single",
+        "RecordingChannels": "dual",
         "RecordingStatusCallback": "https://a/b",
         "RecordingStatusCallbackEvent": "absent in-progress",
         "RecordingStatusCallbackMethod": "GET",

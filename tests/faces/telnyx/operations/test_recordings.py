@@ -30,6 +30,7 @@ def test_the_routes_are_the_documented_ones() -> None:
         f"GET {BASE}/Recordings.json GetTeXMLCallRecordings 200 RecordingList",
         f"GET {BASE}/Calls/{{call_sid}}/Recordings.json FetchTeXMLCallRecordings 200 RecordingList",
         f"GET {BASE}/Recordings/{{recording_sid}}.wav FetchRecordingAudio 200 Audio",
+        f"GET {BASE}/Recordings/{{recording_sid}}.mp3 FetchRecordingMpeg 200 Audio",
         f"GET {BASE}/Recordings/{{recording_sid}}.json GetTeXMLCallRecording 200 Recording",
         f"DELETE {BASE}/Recordings/{{recording_sid}}.json DeleteTeXMLCallRecording 204 ",
     ]
@@ -40,6 +41,7 @@ def test_the_routes_are_the_documented_ones() -> None:
         "GetTeXMLCallRecordings": "10015/Page",
         "FetchTeXMLCallRecordings": "10015/Page",
         "FetchRecordingAudio": "",
+        "FetchRecordingMpeg": "10015",
         "GetTeXMLCallRecording": "",
         "DeleteTeXMLCallRecording": "10015",
     }
@@ -84,7 +86,7 @@ async def test_one_is_started_paused_resumed_and_stopped(ask: "Ask", control: Me
     status, started = await ask("StartTeXMLCallRecording", {"RecordingTrack": "inbound"}, call_sid=CALL)
     assert status == 200
     validate(SCHEMAS["ChangedRecording"], started)
-    assert (started["channels"], started["track"], started["source"]) == (2, "inbound", "StartCallRecordingAPI")
+    assert (started["channels"], started["track"], started["source"]) == (1, "inbound", "StartCallRecordingAPI")
     sid = started["sid"]
     assert started["uri"].endswith(f"/Calls/{CALL}/Recordings/{sid}.json")
     for wanted in ("paused", "in-progress"):

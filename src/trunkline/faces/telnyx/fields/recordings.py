@@ -1,7 +1,7 @@
 """The fields of requests for recordings, as tables (docs/reference/rest.md#operations): of one that REST starts, and of
 one of a call that is placed."""
 
-from typing import Any
+from typing import Any, Literal
 
 from trunkline.api.bodies import Fields
 from trunkline.api.readers import Field, boolean, enum_schema, one_of, read_field, text, url, whole
@@ -69,8 +69,8 @@ _TRACK = Field(
         "outbound",
         "both",
         default="both",
-        description="What is recorded: audio from the party of this call, audio to it, or both. Of two channels the "
-        "other is silent.",
+        description="What is recorded: audio from the party of this call, audio to it, or both. One of them is "
+        "recorded on one channel.",
     ),
     "track",
 )
@@ -124,8 +124,7 @@ RECORDING_STATUS = Field(
 def recording_start(fields: Fields) -> RecordingRequest:
     """The request for a recording of a live call. Raises InvalidRequest and its kinds."""
     given = _given(START_FIELDS, fields)
-    options = RecordingOptions(given.get("channels", 2), track=given.get("track", "both"))
-    return RecordingRequest(options, _callback(given), play_beep=given.get("play_beep", True))
+    return RecordingRequest(_options(given, channels=2), _callback(given), play_beep=given.get("play_beep", True))
 
 
 def placed_recording(fields: Fields) -> RecordingRequest | None:
@@ -133,13 +132,14 @@ def placed_recording(fields: Fields) -> RecordingRequest | None:
     given = _given(PLACED_FIELDS, fields)
     if not given.get("record"):
         return None
-    options = RecordingOptions(
-        given.get("channels", 1),
-        silence=given.get("silence", 0),
-        track=given.get("track", "both"),
-        after_speech=True,
-    )
-    return RecordingRequest(options, _callback(given))
+    return RecordingRequest(_options(given, channels=1, after_speech=True), _callback(given))
+
+
+def _options(given: dict[str, Any], channels: Literal[1, 2], *, after_speech: bool = False) -> RecordingOptions:
+    """One side alone has one channel, whatever was asked for."""
+    track = given.get("track", "both")
+    wanted: Literal[1, 2] = given.get("channels", channels) if track == "both" else 1
+    return RecordingOptions(wanted, silence=given.get("silence", 0), track=track, after_speech=after_speech)
 
 
 def _callback(given: dict[str, Any]) -> RecordingCallback:

@@ -175,6 +175,12 @@ _BAD_UPDATE: tuple[errors.ApiError, ...] = (
     errors.InvalidRequest("The recording is over.", pointer="/Status"),
 )
 
+
+async def _mp3(request: ApiRequest) -> Response:
+    path = await request.services.control.recording_mp3(request.principal.account, request.path["recording_sid"])
+    return FileResponse(path, media_type=bodies.MP3)
+
+
 OPERATIONS = (
     Operation(
         "POST",
@@ -227,7 +233,7 @@ OPERATIONS = (
         refusals=_BAD_PAGE,
         rights=CALL_VIEWS,
     ),
-    # Before the next: a sid would match `sid.wav`.
+    # Before the next: a sid would match `sid.wav` and `sid.mp3`.
     Operation(
         "GET",
         f"{_ONE}.wav",
@@ -238,6 +244,19 @@ OPERATIONS = (
         "Audio",
         "RIFF…",
         content=bodies.WAV,
+        rights=CALL_VIEWS,
+    ),
+    Operation(
+        "GET",
+        f"{_ONE}.mp3",
+        "FetchRecordingMpeg",
+        _mp3,
+        "Fetch the audio of a recording as mp3, once it has ended. The first request waits until the file is made, a "
+        "second or more for each minute. Byte ranges are served.",
+        "Audio",
+        "ID3…",
+        content=bodies.MP3,
+        refusals=(errors.InvalidRequest("The recording is under way: its mp3 file is made once it has ended."),),
         rights=CALL_VIEWS,
     ),
     Operation(
