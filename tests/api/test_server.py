@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from structlog.testing import capture_logs
 
+from trunkline.api import server as api_server
 from trunkline.api.app import ApiApplication
 from trunkline.api.server import HttpServer
 from trunkline.config import HttpSettings
@@ -180,6 +182,19 @@ async def test_pipelined_requests_are_answered_in_order(server: HttpServer) -> N
     answer = await _exchange(server.port, HEAD + b"\r\n", last)
     assert answer.status == 200
     assert answer.body.index(b'"ok"') < answer.body.index(b'"public"')
+
+
+def test_idle_connections_outlive_those_of_the_sdks_client() -> None:
+    assert api_server.KEEP_ALIVE > 2 * (httpx.Limits().keepalive_expiry or 0) > 0
+
+
+async def test_an_idle_connection_is_closed_in_the_end(app: ApiApplication, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_server, "KEEP_ALIVE", 0.05)
+    server = HttpServer(app, HttpSettings(port=0))
+    await server.start()
+    answer = await _exchange(server.port, HEAD + b"\r\n")
+    assert answer.status == 200
+    await server.stop(1)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,10 @@ from trunkline.shares import origin_of
 REQUEST_TIMEOUT = 30.0
 """Seconds from a connection's or request's first byte to the request's last."""
 
+KEEP_ALIVE = 75
+"""Seconds that an idle connection is kept, if its place is not needed. More than clients keep theirs (httpx, and so the
+official SDK, 5 s): who closes first must be the client, or its next request meets a closed connection."""
+
 LINGER = 2.0
 """Seconds that a refused connection is read on."""
 
@@ -140,6 +144,7 @@ class _Config(uvicorn.Config):
             proxy_headers=False,
             server_header=False,
             h11_max_incomplete_event_size=settings.header_limit,
+            timeout_keep_alive=KEEP_ALIVE,
         )
         self.counters: Counter[str] = app.counters
         self.socket_paths = app.socket_paths
