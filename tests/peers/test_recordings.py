@@ -12,7 +12,8 @@ import httpx
 import pytest
 from telnyx import AsyncTelnyx, UnprocessableEntityError
 
-from peers.harness import happens, takes_calls
+from peers.customer import needs_node, node
+from peers.harness import happens, new_server, running, takes_calls
 from peers.sipp import PCMU_LINES, SippRun, accepts, byed, called, sdp
 from peers.test_record import measured, sox
 from trunkline.demo.audio import split, tone
@@ -146,3 +147,47 @@ async def test_a_call_that_is_placed_with_record_is_recorded_from_its_answer(
     path = await fetched(server, str(recording.media_url), tmp_path / "placed.wav")
     assert int(sox("--i", "-c", path)) == 2
     assert float(sox("--i", "-D", path)) == pytest.approx(2, abs=0.7)
+
+
+async def test_after_a_kill_the_next_server_reports_what_was_recorded_until_then(
+    callbacks: CallbackReceiver, tmp_path: Path
+) -> None:
+    server = new_server(tmp_path)
+    await server.start()
+    async with DemoCaller(server.sip_address, split(tone(60_000))) as caller:
+        await takes_calls(server)
+        await caller.call()
+        async with AsyncTelnyx(api_key=server.api_key, base_url=server.base_url) as client:
+            started = await client.texml.accounts.calls.recordings_json.recordings_json(
+                caller.call_sid, account_sid=server.account_sid, recording_status_callback=callbacks.url
+            )
+        sid, until = str(started.sid), len(caller.heard) + 250
+        await happens(caller.watch, "five seconds", lambda: len(caller.heard) >= until)
+        await server.kill()
+    next_server = ServerProcess(tmp_path, account_sid=server.account_sid, api_key=server.api_key, settings={})
+    async with running(next_server):
+        await happens(callbacks.watch, "its end is reported", lambda: "completed" in told(callbacks, sid))
+        async with AsyncTelnyx(api_key=server.api_key, base_url=next_server.base_url) as client:
+            one = await client.texml.accounts.recordings.json.retrieve_recording_sid_json(
+                sid, account_sid=server.account_sid
+            )
+        assert one.status == "stopped"
+        path = await fetched(next_server, str(one.media_url), tmp_path / "cut.wav")
+    length = float(sox("--i", "-D", path))
+    assert length > 2.5, "all but the last block and what may come late"
+    assert one.duration == told(callbacks, sid)["completed"]["RecordingDuration"] == str(int(length))
+    assert measured(path, 1, "0")["Rough frequency"] == pytest.approx(440, abs=5)
+
+
+@needs_node
+async def test_the_node_sdk_starts_lists_pauses_stops_and_deletes(
+    server: ServerProcess, caller: DemoCaller, callbacks: CallbackReceiver
+) -> None:
+    about = {"api_key": server.api_key, "base_url": server.base_url, "account_sid": server.account_sid}
+    report = await node("recordings", **about, call_sid=caller.call_sid, status_callback=callbacks.url)
+    sid = report["started"]["sid"]
+    assert (report["started"]["channels"], report["started"]["track"]) == (1, "inbound")
+    assert (report["paused"]["status"], report["listed"]) == ("paused", [sid])
+    assert report["under_way"]["status"] == 422
+    await happens(callbacks.watch, "its end is reported", lambda: callbacks.received)
+    assert (await node("deleteRecording", **about, recording_sid=sid))["again"]["status"] == 404

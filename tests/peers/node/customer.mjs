@@ -59,6 +59,35 @@ const place = async (task) => {
   };
 };
 
+const recordings = async (task) => {
+  const client = new Telnyx({ apiKey: task.api_key, baseURL: task.base_url, maxRetries: 0 });
+  const { calls, recordings } = client.texml.accounts;
+  const { account_sid, call_sid } = task;
+  const started = await calls.recordingsJson.recordingsJson(call_sid, {
+    account_sid,
+    PlayBeep: false,
+    RecordingTrack: 'inbound',
+    RecordingStatusCallback: task.status_callback,
+    RecordingStatusCallbackEvent: 'completed absent',
+  });
+  const change = (Status) => calls.recordings.recordingSidJson(started.sid, { account_sid, call_sid, Status });
+  await change('paused');
+  const paused = await recordings.json.retrieveRecordingSidJson(started.sid, { account_sid });
+  const { recordings: listed } = await calls.recordingsJson.retrieveRecordingsJson(call_sid, { account_sid });
+  const under_way = await refusal(recordings.json.deleteRecordingSidJson(started.sid, { account_sid }));
+  await change('in-progress');
+  await change('stopped');
+  return { started, paused, listed: listed.map((one) => one.sid), under_way };
+};
+
+const deleteRecording = async (task) => {
+  const client = new Telnyx({ apiKey: task.api_key, baseURL: task.base_url, maxRetries: 0 });
+  const { json } = client.texml.accounts.recordings;
+  const path = { account_sid: task.account_sid };
+  await json.deleteRecordingSidJson(task.recording_sid, path);
+  return { again: await refusal(json.retrieveRecordingSidJson(task.recording_sid, path)) };
+};
+
 const end = async (task) => {
   const client = new Telnyx({ apiKey: task.api_key, baseURL: task.base_url, maxRetries: 0 });
   const { calls } = client.texml.accounts;
@@ -109,5 +138,6 @@ const signatures = async (task) => {
 let text = '';
 for await (const chunk of process.stdin) text += chunk;
 const task = JSON.parse(text);
-const report = await { streams, place, end, applications, signatures }[task.job](task);
+const jobs = { streams, place, end, recordings, deleteRecording, applications, signatures };
+const report = await jobs[task.job](task);
 process.stdout.write(JSON.stringify(report));
