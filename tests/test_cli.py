@@ -189,7 +189,7 @@ def test_shells_complete_commands(tmp_path: Path, shell: str, words: str) -> Non
     script = trunkline(tmp_path, env={"_TRUNKLINE_COMPLETE": f"source_{shell}"}).stdout
     assert words in script
     asked = {"_TRUNKLINE_COMPLETE": "complete_bash", "COMP_WORDS": "trunkline d", "COMP_CWORD": "1"}
-    assert trunkline(tmp_path, env=asked).stdout.split() == ["dev", "drain", "demo", "db"]
+    assert trunkline(tmp_path, env=asked).stdout.split() == ["dev", "doctor", "drain", "demo", "db"]
 
 
 def commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

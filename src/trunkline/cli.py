@@ -24,6 +24,7 @@ from trunkline import (
     cli_console,
     cli_db,
     cli_dev,
+    cli_doctor,
     cli_env,
     cli_keys,
     compiled,
@@ -48,6 +49,7 @@ app.add_typer(cli_db.database, name="db")
 app.add_typer(cli_keys.keys, name="keys")
 app.add_typer(cli_keys.accounts, name="accounts")
 cli_dev.register(app)
+cli_doctor.register(app)
 cli_app.register(app)
 cli_check.register(app)
 cli_console.register(app)

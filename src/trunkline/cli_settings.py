@@ -16,7 +16,7 @@ from trunkline.settings import Loaded, leaves, load, parse_flags
 
 ANY_SETTING = {"allow_extra_args": True, "ignore_unknown_options": True}
 """Of a command: its other arguments are settings."""
-APART = frozenset({"serve", "dev", "config", "current", "upgrade", "backup"})
+APART = frozenset({"serve", "dev", "config", "doctor", "current", "upgrade", "backup"})
 """Commands that ask no running server; those of `db` among them."""
 SETTINGS_HELP = "Any setting is a flag too: --http.port 9000 (`trunkline config` lists them)."
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; default: trunkline.toml, if there.")]

@@ -26,6 +26,10 @@ And the places of type and process in it."""
 _log = structlog.get_logger()
 
 
+class NotRunning(StartupError):
+    """No server runs on a store's directory."""
+
+
 class DrainLock:
     """Marks this process as the server of a store's directory, until `release`."""
 
@@ -50,14 +54,14 @@ class DrainLock:
 
 
 def find(directory: Path) -> int:
-    """The process id of the server of a store's directory. Raises StartupError."""
+    """The process id of the server of a store's directory. Raises StartupError; NotRunning is one."""
     path = directory.expanduser() / LOCK_FILE
     request = [0] * 5
     request[_TYPE] = fcntl.F_WRLCK
     try:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise StartupError(f"no server runs on {directory} (store.directory)") from None
+        raise NotRunning(f"no server runs on {directory} (store.directory)") from None
     except OSError as error:
         raise StartupError(f"store.directory: cannot open {path}: {error.strerror}") from None
     try:
@@ -65,7 +69,7 @@ def find(directory: Path) -> int:
     finally:
         os.close(file)
     if lock[_TYPE] == fcntl.F_UNLCK:
-        raise StartupError(f"no server runs on {directory} (store.directory)")
+        raise NotRunning(f"no server runs on {directory} (store.directory)")
     if lock[_PID] <= 0:
         raise StartupError(f"the server of {directory} runs in another container or on another host: send it SIGTERM")
     return int(lock[_PID])
