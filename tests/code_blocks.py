@@ -223,8 +223,30 @@ def check_export(arguments: Sequence[str]) -> None:
 
 
 def check_openssl(arguments: Sequence[str]) -> None:
-    """Run, in tests/test_code_blocks.py."""
-    assert arguments[0] in ("req", "x509")
+    """Run, in tests/test_code_blocks.py; or a secret."""
+    assert arguments[0] in ("req", "x509", "rand")
+
+
+def check_docker(arguments: Sequence[str]) -> None:
+    """Of Compose; what runs in a container is checked too."""
+    assert arguments[0] == "compose"
+    if arguments[1] == "exec":
+        check_program(arguments[3:])
+
+
+def check_sudo(arguments: Sequence[str]) -> None:
+    """The command behind it, `-u USER` left out."""
+    check_program(arguments[2:] if arguments[0] == "-u" else arguments)
+
+
+def check_program(words: Sequence[str]) -> None:
+    """Any of the commands that pages have."""
+    CHECKS[words[0].rpartition("/")[2]](words[1:])
+
+
+def check_system(arguments: Sequence[str]) -> None:
+    """A program of the system; files of the repository that it is given exist."""
+    assert all((ROOT / word).exists() for word in arguments if word.startswith("deploy/"))
 
 
 CHECKS: Mapping[str, Any] = {
@@ -240,4 +262,7 @@ CHECKS: Mapping[str, Any] = {
     ".": check_source,
     "export": check_export,
     "openssl": check_openssl,
+    "docker": check_docker,
+    "sudo": check_sudo,
+    **dict.fromkeys(("chmod", "echo", "install", "mkdir", "systemctl", "useradd"), check_system),
 }
