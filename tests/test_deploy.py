@@ -58,3 +58,13 @@ def test_the_unit_is_hardened() -> None:
     command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", "--json=short", str(UNIT)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, [one["name"] for one in json.loads(done.stdout) if one["set"] is not True]
+
+
+def test_the_workflow_calls_targets_that_there_are() -> None:
+    """`.github/workflows` and pre-commit do what a developer does."""
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    typed = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    targets = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {*typed, *(hook["entry"] for hook in hooks)} <= {f"make {target}" for target in targets}
+    assert workflow["permissions"] == {"contents": "read"}
