@@ -273,8 +273,8 @@ class Server:
         sip = _endpoint(phone.added_to(settings), runner, await store.contacts(), egress, ladder)
         runner.connect(sip, texml)
         destinations = Destinations(egress)
-        routes = lambda account: routes_of(directory, account, sip.contacts_of, sip.trunks)  # noqa: E731
-        service = CallService(runner, directory, store, writer, recordings, destinations, captures, tools.beep, routes)
+        lists = (lambda account: routes_of(directory, account, sip.contacts_of, sip.trunks), pool.states)
+        service = CallService(runner, directory, store, writer, recordings, destinations, captures, tools.beep, *lists)
         backlog = await self._backlog(store)
         app = create_app(
             FACE.rest,

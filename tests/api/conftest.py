@@ -35,6 +35,7 @@ from trunkline.calls.views import (
     StreamView,
     TargetView,
     TrunkView,
+    WorkerView,
 )
 from trunkline.config import HttpSettings, Settings
 from trunkline.control.accounts import AccountService, first_key
@@ -295,6 +296,9 @@ class MemoryCalls:
             return RoutesView()
         trunk = TrunkView("carrier", True, (TargetView("sip:192.0.2.1", False),))
         return RoutesView((NumberView("+1*", "texml"),), (PhoneView("alice", ("192.0.2.7:5060",)),), (trunk,))
+
+    def workers(self, account: AccountSid) -> list[WorkerView]:
+        return [WorkerView(0, 4711, False, 3, 0.25, 2, 1)] if account == ACCOUNT else []
 
     async def erase(self, account: AccountSid, number: str) -> Erasure:
         theirs = [view for view in self.live.values() if view.account_sid == account]

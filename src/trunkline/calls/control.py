@@ -19,6 +19,7 @@ from trunkline.calls.views import (
     RoutesView,
     StreamFilter,
     StreamView,
+    WorkerView,
 )
 from trunkline.ids import AccountSid, CallSid
 from trunkline.streaming.params import StreamParams
@@ -101,6 +102,9 @@ class CallControl(Protocol):
 
     def routes(self, account: AccountSid) -> RoutesView:
         """Numbers, phones and trunks of the settings; none for another account than that of the settings."""
+
+    def workers(self, account: AccountSid) -> list[WorkerView]:
+        """The media workers; none for another account than that of the settings."""
 
     async def erase(self, account: AccountSid, number: str) -> Erasure:
         """Delete all that is kept of ended calls from or to a number: calls, streams, callbacks, recordings and

@@ -293,6 +293,23 @@ class RoutesView:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A media worker by its last status."""
+
+    worker: int
+    pid: int | None
+    """None: no process of it takes calls."""
+    lags: bool
+    """It gets no new call while another does not lag."""
+    lag_ms: int
+    """By which its packets or its reports are late."""
+    share: float
+    """Of a core, in the last second."""
+    legs: int
+    streams: int
+
+
+@dataclass(frozen=True, slots=True)
 class CallFilter:
     """The list query's filters (docs/reference/rest.md#lists), dates inclusive."""
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +32,7 @@ from trunkline.calls.views import (
     RoutesView,
     StreamFilter,
     StreamView,
+    WorkerView,
 )
 from trunkline.control.captures import Captures
 from trunkline.control.destinations import Destinations
@@ -52,6 +53,7 @@ from trunkline.store.writer import Writer
 from trunkline.streaming.params import StreamParams
 from trunkline.webhooks.payloads import record_of
 from trunkline.workers.orders import PauseRecording, PauseStream, StartPlayback, StopRecording
+from trunkline.workers.pool import WorkerState
 
 ERASED_AT_ONCE = 100
 """Calls in a transaction."""
@@ -73,9 +75,11 @@ class CallService:
         captures: Captures,
         beep: Callable[[], Path],
         routes: Callable[[AccountSid], RoutesView] = lambda _: RoutesView(),
+        workers: Callable[[], Sequence[WorkerState]] = list,
     ) -> None:
         """`beep`: the file of what a recording begins with."""
         self._routes = routes
+        self._workers = workers
         self._runner = runner
         self._directory = directory
         self._store = store
@@ -361,6 +365,23 @@ class CallService:
     def routes(self, account: AccountSid) -> RoutesView:
         """See `CallControl`."""
         return self._routes(account)
+
+    def workers(self, account: AccountSid) -> list[WorkerView]:
+        """See `CallControl`."""
+        if not self._directory.is_of(account):
+            return []
+        return [
+            WorkerView(
+                worker=one.index,
+                pid=one.pid,
+                lags=one.lags,
+                lag_ms=round(one.lag * 1000),
+                share=round(one.status.load, 3),
+                legs=one.status.legs,
+                streams=one.status.streams,
+            )
+            for one in self._workers()
+        ]
 
     async def erase(self, account: AccountSid, number: str) -> Erasure:
         """See `CallControl`."""

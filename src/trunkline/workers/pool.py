@@ -103,9 +103,27 @@ class _Worker:
         return self.link is not None and self.ready.is_set() and not self.gone.is_set()
 
     @property
+    def pid(self) -> int | None:
+        """Of its process, if that takes legs."""
+        return self.process.pid if self.usable and self.process is not None else None
+
+    @property
     def load(self) -> float:
         """Of a core, by estimate."""
         return self.status.load + self.fresh * LEG_LOAD
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """What is known of a worker now."""
+
+    index: int
+    pid: int | None
+    """None: no process of it takes legs."""
+    lags: bool
+    lag: float
+    """Seconds by which its packets, or its reports, are late."""
+    status: messages.Status
 
 
 class WorkerPool:
@@ -215,7 +233,11 @@ class WorkerPool:
     @property
     def pids(self) -> list[int]:
         """The processes that take legs now."""
-        return [worker.process.pid for worker in self._workers if worker.usable and worker.process is not None]
+        return [worker.pid for worker in self._workers if worker.pid is not None]
+
+    def states(self) -> list[WorkerState]:
+        """Each worker as it is now."""
+        return [WorkerState(one.index, one.pid, one.lags, one.lag, one.status) for one in self._workers]
 
     @property
     def statuses(self) -> list[messages.Status]:
