@@ -26,7 +26,7 @@ class Server:
                 self.end_headers()
                 self.wfile.write(outer.body.encode())
 
-            do_DELETE = do_GET  # noqa: N815 - the name that BaseHTTPRequestHandler looks for
+            do_POST = do_DELETE = do_GET  # noqa: N815 - the name that BaseHTTPRequestHandler looks for
 
             def log_message(self, *_: object) -> None:
                 """Say nothing."""

@@ -159,6 +159,7 @@ def serve(requests: socket.socket) -> bool:
                 requests.send(json.dumps([pid, None]).encode())
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
     for end in (waking, woken):
         os.close(end)
     requests.close()

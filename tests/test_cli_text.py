@@ -54,3 +54,10 @@ def test_examples_keep_their_lines() -> None:
 def test_json_is_json(value: object, capsys: pytest.CaptureFixture[str]) -> None:
     print_json(value)
     assert json.loads(capsys.readouterr().out) == value
+
+
+def test_last_columns_stand_below_a_row_that_is_too_long() -> None:
+    rows = [["up", "a-long-id"], ["over", "b"]]
+    assert table(("status", "id"), rows, 12, ("id",)) == ["status", "up", "  id a-long-id", "over", "  id b"]
+    assert table(("status", "id"), rows, 17, ("id",))[1] == "up      a-long-id"
+    assert table(("status", "id"), rows, 5, ("id",))[0] == "status  up", "a block where that is too long too"

@@ -27,6 +27,7 @@ from trunkline import (
     cli_doctor,
     cli_env,
     cli_keys,
+    cli_lists,
     compiled,
     log,
 )
@@ -56,6 +57,7 @@ cli_console.register(app)
 cli_capture.register(app)
 cli_env.register(app)
 cli_call.register(app)
+cli_lists.register(app)
 Explain = Annotated[str | None, typer.Option(help="Only this setting, or section: what it means.", metavar="NAME")]
 _CLOSED: set[int] = set()
 """Of stdin, stdout and stderr, those that were closed at the start."""

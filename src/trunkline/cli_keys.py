@@ -6,32 +6,27 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
-from typer.core import TyperGroup
 
 from trunkline.calls.accounts import Scope
-from trunkline.cli_settings import ANY_SETTING, SETTINGS_HELP, ConfigFile, SettingsCommand, load_settings
+from trunkline.cli_settings import (
+    ANY_SETTING,
+    SETTINGS_HELP,
+    ConfigFile,
+    GroupWithDefault,
+    SettingsCommand,
+    load_settings,
+)
 from trunkline.cli_text import AsJson, examples, print_json, print_rows
 from trunkline.client import operator_request
 from trunkline.config import Settings
 from trunkline.errors import StartupError
 
 ACCOUNTS = "/v2/trunkline/accounts"
-DEFAULT = "public"
 DAYS_LIMIT = 36_500
 
 
-class KeysGroup(TyperGroup):
-    """`trunkline keys` without a command prints the public key, as it always did."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the default command in front of settings."""
-        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
-            args = [DEFAULT, *args]
-        return super().parse_args(ctx, args)
-
-
 keys = typer.Typer(
-    cls=KeysGroup,
+    cls=GroupWithDefault,
     help="API keys of an account, which --account_sid names unless there is one only. Without a command: the public "
     "key of callbacks.",
     rich_markup_mode=None,
@@ -40,7 +35,7 @@ accounts = typer.Typer(help="Accounts of the running server.", no_args_is_help=T
 
 
 @keys.command(
-    name=DEFAULT,
+    name="public",
     cls=SettingsCommand,
     context_settings=ANY_SETTING,
     epilog=examples("trunkline keys", more=SETTINGS_HELP),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from trunkline import log
 from trunkline.running import adopted
@@ -32,6 +32,16 @@ class SettingsCommand(TyperCommand):
         super().parse_args(ctx, others)
         ctx.args = [*settings, *ctx.args]
         return list(ctx.args)
+
+
+class GroupWithDefault(TyperGroup):
+    """Commands, of which the first is meant where none is named."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the default command in front of settings and options."""
+        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+            args = [next(iter(self.commands)), *args]
+        return super().parse_args(ctx, args)
 
 
 def parted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

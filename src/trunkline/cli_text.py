@@ -27,9 +27,13 @@ def print_json(value: object) -> None:
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table, or a block of lines for each row where the terminal is too narrow for the table."""
-    cells = [["-" if cell is None or cell == "" else str(cell) for cell in row] for row in rows]
-    for line in table(columns, cells, terminal_width()):
+    for line in table(columns, cells_of(rows), terminal_width()):
         typer.echo(line)
+
+
+def cells_of(rows: Sequence[Sequence[object]]) -> list[list[str]]:
+    """The texts of a table."""
+    return [["-" if cell is None or cell == "" else str(cell) for cell in row] for row in rows]
 
 
 def terminal_width() -> int | None:
@@ -37,14 +41,26 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else None
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
-    """The lines of a table. `width` None: however long they are."""
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None, below: Sequence[str] = ()
+) -> list[str]:
+    """The lines of a table. `width` None: however long they are. Where a row is too long the columns `below`, which
+    are the last ones, have a line of their own; where that is too long each row is a block of lines."""
     widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
-    if width is None or sum(widths) + _GAP * (len(widths) - 1) <= width:
+    if _fits(widths, width):
         return [_aligned(row, widths) for row in (columns, *rows)]
+    kept = len(columns) - len(below)
+    if below and _fits(widths[:kept], width):
+        indented = [[f"  {name} {cell}" for name, cell in zip(below, row[kept:], strict=True)] for row in rows]
+        pairs = zip((_aligned(row[:kept], widths[:kept]) for row in rows), indented, strict=True)
+        return [_aligned(columns[:kept], widths[:kept]), *(line for row, more in pairs for line in (row, *more))]
     name = max(map(len, columns)) + _GAP
     blocks = [[f"{column:<{name}}{cell}" for column, cell in zip(columns, row, strict=True)] for row in rows]
     return [line for block in blocks for line in (*block, "")][:-1]
+
+
+def _fits(widths: Sequence[int], width: int | None) -> bool:
+    return width is None or sum(widths) + _GAP * (len(widths) - 1) <= width
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
