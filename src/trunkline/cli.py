@@ -28,6 +28,7 @@ from trunkline import (
     cli_env,
     cli_keys,
     cli_lists,
+    cli_route,
     compiled,
     log,
 )
@@ -58,6 +59,7 @@ cli_capture.register(app)
 cli_env.register(app)
 cli_call.register(app)
 cli_lists.register(app)
+cli_route.register(app)
 Explain = Annotated[str | None, typer.Option(help="Only this setting, or section: what it means.", metavar="NAME")]
 _CLOSED: set[int] = set()
 """Of stdin, stdout and stderr, those that were closed at the start."""

@@ -26,11 +26,14 @@ from trunkline.calls.views import (
     CallView,
     CaptureView,
     Erasure,
+    InboundRouteView,
     NumberView,
+    OutboundRouteView,
     PhoneView,
     RecordingFilter,
     RecordingView,
     RoutesView,
+    RoutingView,
     StreamFilter,
     StreamView,
     TargetView,
@@ -296,6 +299,13 @@ class MemoryCalls:
             return RoutesView()
         trunk = TrunkView("carrier", True, (TargetView("sip:192.0.2.1", False),))
         return RoutesView((NumberView("+1*", "texml"),), (PhoneView("alice", ("192.0.2.7:5060",)),), (trunk,))
+
+    def routing(self, account: AccountSid, number: str, *, trunk: str | None, phone: str | None) -> RoutingView:
+        if account != ACCOUNT:
+            raise ResourceNotFound
+        inbound = InboundRouteView("+1*", "bot", "12", "texml", False, f"{trunk} {phone}")
+        way = OutboundRouteView("trunk", "carrier", number, "it does")
+        return RoutingView(inbound, way, OutboundRouteView(None, None, None, "it does not"))
 
     def workers(self, account: AccountSid) -> list[WorkerView]:
         return [WorkerView(0, 4711, False, 3, 0.25, 2, 1)] if account == ACCOUNT else []

@@ -228,6 +228,35 @@ def test_a_document_dials_numbers_that_a_trunk_allows(to: str, route: Route | st
     assert directory(sip={**SIP, "trunks": trunks}).dial(to) == route
 
 
+def test_each_way_has_a_reason() -> None:
+    trunks = [
+        {"name": "first", "targets": ["sip:t"], "prefixes": ["+49*"]},
+        {"name": "second", "targets": ["sip:t"], "prefixes": ["+*"], "dial_prefixes": ["+4930*"]},
+    ]
+    there = directory(sip={**SIP, "trunks": trunks})
+    assert there.way("+4930").why == "trunk first is the first whose prefixes match it (+49*)"
+    dialled = there.way("+4930", dialled=True).why
+    assert dialled == "trunk second is the first whose prefixes and dial_prefixes match it (+*, +4930*)"
+    assert there.way("15").why == NONE
+    assert there.way("alice").why == "a phone has this name"
+    assert [there.knows(trunk="first", phone=None), there.knows(trunk=None, phone="nobody")] == [True, False]
+
+
+def test_what_a_call_runs_has_a_reason() -> None:
+    there = directory(
+        STORED,
+        numbers=[{"pattern": "1*", "application": STORED.sid}, {"pattern": "2", "stream": "wss://u:p@b/?secret"}],
+        sip={"phones": [{"user": "ann", "password": "s", "application": "a"}]},
+    )
+    by_rest, stream, phone, nothing = (
+        there.service_for(to, trunk=None, phone=by) for to, by in (("1", None), ("2", None), ("3", "ann"), ("3", None))
+    )
+    assert (by_rest.number, by_rest.runs) == ("1*", "voice_url https://rest.example/")
+    assert (stream.number, stream.runs) == ("2", "stream wss://b/")
+    assert (phone.number, phone.why) == (None, "no number matches, and phone ann has this application")
+    assert nothing.why.endswith("the setting stream is not set")
+
+
 def test_a_phone_is_a_number_to_those_called_by_a_trunk() -> None:
     phones = [{"user": "alice", "password": "s", "caller_id": "+4930"}, {"user": "bob", "password": "s"}]
     there = directory(sip={"phones": phones})

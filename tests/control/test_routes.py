@@ -1,17 +1,23 @@
 """Numbers, phones and trunks as they are shown."""
 
 from datetime import UTC, datetime
+from typing import Any
+
+import pytest
 
 from trunkline.calls.directory import Directory
 from trunkline.calls.views import NumberView, PhoneView, RoutesView, TargetView, TrunkView
 from trunkline.config import Settings
-from trunkline.control.routes import routes_of
+from trunkline.control.destinations import Destinations
+from trunkline.control.routes import routes_of, routing_of
+from trunkline.errors import InvalidRequest
 from trunkline.ids import AccountSid
+from trunkline.outbound.egress import Egress, EgressRules
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.values import TargetStatus, TrunkStatus
 
 ACCOUNT = AccountSid("one")
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "applications": [{"name": "bot", "voice_url": "http://host/texml"}],
     "numbers": [
         {"pattern": "+1*", "application": "bot"},
@@ -45,3 +51,20 @@ def test_a_browser_phone_alone_calls_applications_by_name() -> None:
     assert found is not None
     assert found.friendly_name == "bot"
     assert directory.service_for("app-bot", trunk=None, phone="alice").application is None
+
+
+def test_a_number_is_looked_up_as_calls_are() -> None:
+    inside = {"trunks": [{"name": "carrier", "targets": ["sip:192.0.2.1"]}]}
+    settings = Settings.model_validate({**SETTINGS, "sip": {**SETTINGS["sip"], **inside}})
+    directory = Directory(settings, ACCOUNT, (), datetime.now(UTC))
+    destinations = Destinations(Egress(EgressRules.of(settings, ACCOUNT)))
+    found = routing_of(directory, destinations, "+15550001", "carrier", None)
+    service = directory.service_for("+15550001", trunk="carrier", phone=None)
+    assert service.application is not None
+    assert found.inbound.application_sid == service.application.sid
+    assert (found.placed.kind, found.placed.name, found.dialled.kind) == ("trunk", "carrier", None)
+    forbidden = routing_of(directory, destinations, "sip:a@169.254.169.254", None, None)
+    assert (forbidden.placed.kind, "169.254.169.254" in forbidden.placed.why) == (None, True)
+    for trunk, phone in (("other", None), (None, "other")):
+        with pytest.raises(InvalidRequest, match="other"):
+            routing_of(directory, destinations, "+1", trunk, phone)

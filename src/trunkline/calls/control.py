@@ -17,6 +17,7 @@ from trunkline.calls.views import (
     RecordingFilter,
     RecordingView,
     RoutesView,
+    RoutingView,
     StreamFilter,
     StreamView,
     WorkerView,
@@ -102,6 +103,11 @@ class CallControl(Protocol):
 
     def routes(self, account: AccountSid) -> RoutesView:
         """Numbers, phones and trunks of the settings; none for another account than that of the settings."""
+
+    def routing(self, account: AccountSid, number: str, *, trunk: str | None, phone: str | None) -> RoutingView:
+        """What a call to a number would run and where one would go, by the settings of now; `trunk` or `phone`: where
+        the call comes from. Raises ResourceNotFound for another account than that of the settings, and InvalidRequest
+        for a trunk or phone that there is not."""
 
     def workers(self, account: AccountSid) -> list[WorkerView]:
         """The media workers; none for another account than that of the settings."""

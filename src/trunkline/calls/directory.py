@@ -21,7 +21,7 @@ configuration stay as they are until it is reloaded.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from urllib.parse import unquote
 
@@ -32,7 +32,12 @@ from trunkline.errors import StartupError
 from trunkline.ids import AccountSid, matches, plain_number
 from trunkline.outbound.urls import public_part
 from trunkline.sdp.crypto import SrtpRule
-from trunkline.setting_tables import ApplicationSettings, NumberSettings, PhoneSettings, TrunkSettings
+from trunkline.setting_tables import (
+    ApplicationSettings,
+    InstructionSettings,
+    PhoneSettings,
+    TrunkSettings,
+)
 
 _SIP_URI = re.compile(
     r"(?i:sips?):(?:(?P<user>[^@:;?<>\s]*)(?::[^@<>\s]*)?@)?"
@@ -45,6 +50,9 @@ _USER = re.compile(r"(?:[A-Za-z0-9_.!~*'()&=+$,;?/-]|%[0-9A-Fa-f]{2})+")
 
 APPLICATION_PREFIX = "app-"
 """Before an application's name or sid, in what a browser phone calls."""
+_NO_WAY = "no trunk or phone takes the call"
+_OTHERWISE = "no number matches, and the caller has no application: the setting stream is for all others"
+_NOTHING = "no number matches, the caller has no application, and the setting stream is not set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,20 @@ class Service:
     application: Application | None = None
     instructions: Instructions | None = None
     """None: the call is answered, and REST says what it does."""
+    number: str | None = field(default=None, compare=False)
+    """The pattern that matched."""
+    runs: str | None = field(default=None, compare=False)
+    """The instructions in words, `stream URL`, `voice_url URL` or `texml`; URLs without user-info and query."""
+    why: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where a placed call goes."""
+
+    route: Route | None
+    """None: nowhere."""
+    why: str
 
 
 class Directory:
@@ -93,8 +115,12 @@ class Directory:
             users.setdefault(sid, []).append(user)
         self._applications, self._named, self._users = applications, named, users
         self._configured = frozenset(one.sid for one in configured)
+        self._runs = {one.sid: _runs(one) for one in settings.applications}
         self._numbers = sorted(settings.numbers, key=lambda number: -_weight(number.pattern))
-        self._otherwise = None if settings.stream is None else Instructions(settings.document)
+        self._otherwise = Service(why=_NOTHING)
+        if settings.stream is not None:
+            runs = f"stream {public_part(settings.stream)}"
+            self._otherwise = Service(None, Instructions(settings.document), runs=runs, why=_OTHERWISE)
         self._srtp: SrtpRule = settings.media.srtp
         self._trunks = settings.sip.trunks
         self._phones = {phone.user: phone for phone in settings.sip.phones}
@@ -115,48 +141,63 @@ class Directory:
     def service_for(self, to_user: str, *, trunk: str | None, phone: str | None) -> Service:
         """What a call to that number or SIP user runs; `trunk` and `phone` name where it came from, if it did."""
         if phone is not None and phone == self._own_phone and to_user.startswith(APPLICATION_PREFIX):
-            return _service(self._of(to_user.removeprefix(APPLICATION_PREFIX)))
+            return self._service(to_user.removeprefix(APPLICATION_PREFIX), "a browser phone calls the application")
         for number in self._numbers:
             if matches(number.pattern, to_user):
-                if number.application is None:
-                    return Service(None, Instructions(number.document, number.voice_url))
-                return _service(self._of(number.application))
+                why = f"of the numbers, {number.pattern} is the most exact that matches"
+                if number.application is not None:
+                    return replace(self._service(number.application, why), number=number.pattern)
+                instructions = Instructions(number.document, number.voice_url)
+                return Service(None, instructions, number.pattern, _runs(number), why)
         peer = self._peer(trunk, phone)
         if peer is not None and peer.application:
-            return _service(self._of(peer.application))
-        return Service(None, self._otherwise)
+            who = f"phone {phone}" if phone is not None else f"trunk {trunk}"
+            return self._service(peer.application, f"no number matches, and {who} has this application")
+        return self._otherwise
 
     def route(self, to: str) -> Route | None:
         """The way to a number, a phone's name or a SIP URI; None when there is none."""
-        return self._route(to)
+        return self.way(to).route
 
     def dial(self, to: str) -> Route | str:
         """The same for what a document dials, or a key of the scope `calls`; when there is none, why."""
-        route = self._route(to, dialled=True)
-        if route is not None:
-            return route
-        by = self._route(to)
-        if by is None:
-            return "no trunk or phone takes the call"
-        return f"the dial_prefixes of trunk {by.name} do not allow documents to call this number"
+        way = self.way(to, dialled=True)
+        return way.route or way.why
 
-    def _route(self, to: str, *, dialled: bool = False) -> Route | None:
+    def way(self, to: str, *, dialled: bool = False) -> Way:
+        """The same with its reason; `dialled`: by a document."""
         uri = _SIP_URI.fullmatch(to)
         if uri is not None:
             user = unquote(uri["user"] or "")
             ours = uri["host"].strip("[]").lower() in self._hosts and uri["port"] in self._ports
-            return Route("phone", user, user) if ours and user in self._phones else Route("uri", "", to, dialled)
+            if ours and user in self._phones:
+                return Way(Route("phone", user, user), "the SIP URI is that of a phone of this server")
+            return Way(Route("uri", "", to, dialled), "a SIP URI that is not of a phone here is called as it is")
         if to in self._phones:
-            return Route("phone", to, to)
+            return Way(Route("phone", to, to), "a phone has this name")
         tel = _TEL_URI.fullmatch(to)
         number = plain_number(unquote(tel["number"]) if tel else to, marked=tel is not None)
         if not _USER.fullmatch(number if tel else to):
-            return None
+            return Way(None, _NO_WAY)
+        closed = None
         for trunk in self._trunks:
-            allowed = (trunk.dial_prefixes or ()) if dialled else ("*",)
-            if all(any(matches(one, number) for one in patterns) for patterns in (trunk.prefixes, allowed)):
-                return Route("trunk", trunk.name, number)
-        return None
+            found = [_first(trunk.prefixes, number)]
+            if found[0] is None:
+                continue
+            if dialled:
+                found.append(_first(trunk.dial_prefixes or (), number))
+            if found[-1] is not None:
+                names = "prefixes and dial_prefixes" if dialled else "prefixes"
+                why = f"trunk {trunk.name} is the first whose {names} match it ({', '.join(map(str, found))})"
+                return Way(Route("trunk", trunk.name, number), why)
+            closed = closed or trunk.name
+        if closed is None:
+            return Way(None, _NO_WAY)
+        return Way(None, f"the dial_prefixes of trunk {closed} do not allow documents to call this number")
+
+    def knows(self, *, trunk: str | None, phone: str | None) -> bool:
+        """Whether there is that trunk or phone."""
+        return self._peer(trunk, phone) is not None
 
     def caller_id(self, from_: str, route: Route) -> str:
         """The caller ID to present on this route: on a trunk, the number of a phone that has one."""
@@ -176,6 +217,19 @@ class Directory:
     def _of(self, name: str) -> Application | None:
         return self._applications.get(self._named.get(name, name))
 
+    def _service(self, name: str, why: str) -> Service:
+        application = self._of(name)
+        if application is None:
+            return Service(why=f"there is no application {name}")
+        instructions = Instructions(
+            application.texml,
+            application.voice_url or None,
+            application.voice_method,
+            application.voice_fallback_url,
+        )
+        runs = self._runs.get(application.sid) or f"voice_url {public_part(application.voice_url)}"
+        return Service(application, instructions, None, runs, why)
+
     # ── applications ────────────────────────────────────────────────────────────────────────────────────────────
 
     def is_of(self, account: AccountSid) -> bool:
@@ -185,7 +239,10 @@ class Directory:
     @property
     def numbers(self) -> tuple[NumberView, ...]:
         """The numbers of the settings, the most exact pattern first."""
-        return tuple(NumberView(one.pattern, _runs(one)) for one in self._numbers)
+        return tuple(
+            NumberView(one.pattern, _runs(one) if one.application is None else f"application {one.application}")
+            for one in self._numbers
+        )
 
     @property
     def phones(self) -> tuple[str, ...]:
@@ -222,26 +279,14 @@ class Directory:
         del self._applications[sid]
 
 
-def _runs(number: NumberSettings) -> str:
-    if number.application is not None:
-        return f"application {number.application}"
-    if number.stream is not None:
-        return f"stream {public_part(number.stream)}"
-    return "texml" if number.voice_url is None else f"voice_url {public_part(number.voice_url)}"
+def _runs(given: InstructionSettings) -> str:
+    if given.stream is not None:
+        return f"stream {public_part(given.stream)}"
+    return "texml" if given.voice_url is None else f"voice_url {public_part(given.voice_url)}"
 
 
-def _service(application: Application | None) -> Service:
-    if application is None:
-        return Service()
-    return Service(
-        application,
-        Instructions(
-            application.texml,
-            application.voice_url or None,
-            application.voice_method,
-            application.voice_fallback_url,
-        ),
-    )
+def _first(patterns: Iterable[str], number: str) -> str | None:
+    return next((one for one in patterns if matches(one, number)), None)
 
 
 def _weight(pattern: str) -> int:

@@ -293,6 +293,45 @@ class RoutesView:
 
 
 @dataclass(frozen=True, slots=True)
+class InboundRouteView:
+    """What a call to a number would run."""
+
+    number: str | None
+    """The pattern that matches it."""
+    application: str | None
+    application_sid: str | None
+    runs: str | None
+    """`stream URL`, `voice_url URL` or `texml`; URLs without user-info and query. None: nothing."""
+    refused: bool
+    """Its application is not active."""
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundRouteView:
+    """Where a call to a number would go."""
+
+    kind: Literal["trunk", "phone", "uri"] | None
+    """None: nowhere."""
+    name: str | None
+    """Of the trunk or phone."""
+    to: str | None
+    """The number as the trunk gets it, or the SIP URI."""
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingView:
+    """What the server would do with a number."""
+
+    inbound: InboundRouteView
+    placed: OutboundRouteView
+    """By REST."""
+    dialled: OutboundRouteView
+    """By a TeXML document, or with a key of the scope `calls`."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerView:
     """A media worker by its last status."""
 

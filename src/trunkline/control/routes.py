@@ -1,9 +1,19 @@
-"""Numbers, phones and trunks of the settings, as they are shown."""
+"""Numbers, phones and trunks of the settings, as they are shown, and what they would do with a number."""
 
 from collections.abc import Callable, Sequence
 
 from trunkline.calls.directory import Directory
-from trunkline.calls.views import PhoneView, RoutesView, TargetView, TrunkView
+from trunkline.calls.views import (
+    InboundRouteView,
+    OutboundRouteView,
+    PhoneView,
+    RoutesView,
+    RoutingView,
+    TargetView,
+    TrunkView,
+)
+from trunkline.control.destinations import Destinations
+from trunkline.errors import InvalidRequest
 from trunkline.ids import AccountSid
 from trunkline.sip.values import TrunkStatus
 
@@ -22,3 +32,36 @@ def routes_of(
             for one in trunks
         ),
     )
+
+
+def routing_of(
+    directory: Directory, destinations: Destinations, number: str, trunk: str | None, phone: str | None
+) -> RoutingView:
+    """See `CallControl.routing`. Asks what a call asks. Raises InvalidRequest."""
+    if (trunk or phone) and not directory.knows(trunk=trunk, phone=phone):
+        kind, name = ("phone", phone) if phone else ("trunk", trunk)
+        raise InvalidRequest(f"There is no {kind} {name}.", pointer=f"/From{kind.capitalize()}")
+    service = directory.service_for(number, trunk=trunk, phone=phone)
+    application = service.application
+    inbound = InboundRouteView(
+        number=service.number,
+        application=application.friendly_name if application else None,
+        application_sid=application.sid if application else None,
+        runs=service.runs,
+        refused=application is not None and not application.active,
+        why=service.why,
+    )
+    placed, dialled = (_outbound(directory, destinations, number, dialled=by) for by in (False, True))
+    return RoutingView(inbound, placed, dialled)
+
+
+def _outbound(directory: Directory, destinations: Destinations, to: str, *, dialled: bool) -> OutboundRouteView:
+    way = directory.way(to, dialled=dialled)
+    route = way.route
+    if route is None:
+        return OutboundRouteView(None, None, None, way.why)
+    try:
+        destinations.check_route(route)
+    except InvalidRequest as error:
+        return OutboundRouteView(None, None, None, error.detail)
+    return OutboundRouteView(route.kind, route.name or None, route.to, way.why)

@@ -30,6 +30,7 @@ from trunkline.calls.views import (
     RecordingFilter,
     RecordingView,
     RoutesView,
+    RoutingView,
     StreamFilter,
     StreamView,
     WorkerView,
@@ -37,6 +38,7 @@ from trunkline.calls.views import (
 from trunkline.control.captures import Captures
 from trunkline.control.destinations import Destinations
 from trunkline.control.recordings import Recordings
+from trunkline.control.routes import routing_of
 from trunkline.control.runner import Runner, utc_now
 from trunkline.control.waits import RETRY, answered, written
 from trunkline.errors import (
@@ -365,6 +367,12 @@ class CallService:
     def routes(self, account: AccountSid) -> RoutesView:
         """See `CallControl`."""
         return self._routes(account)
+
+    def routing(self, account: AccountSid, number: str, *, trunk: str | None, phone: str | None) -> RoutingView:
+        """See `CallControl`."""
+        if not self._directory.is_of(account):
+            raise ResourceNotFound
+        return routing_of(self._directory, self._destinations, number, trunk, phone)
 
     def workers(self, account: AccountSid) -> list[WorkerView]:
         """See `CallControl`."""

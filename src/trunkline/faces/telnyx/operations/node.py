@@ -1,12 +1,17 @@
-"""Lists of what the server has beside calls: phones, trunks, registrations, media workers. They are Trunkline's own."""
+"""What the server has beside calls: lists of phones, trunks, registrations and media workers, and the way of a number.
+
+Telnyx has none of them.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from starlette.responses import JSONResponse, Response
 
+from trunkline import errors
 from trunkline.api.auth import VIEWS
 from trunkline.api.operation import NUMBER, TEXT, TEXT_OR_NULL, ApiRequest, Handler, Operation, Schema, record
+from trunkline.api.readers import Field, party, read_field, text
 from trunkline.calls.control import CallControl
 from trunkline.calls.views import RoutesView
 from trunkline.ids import AccountSid
@@ -106,11 +111,56 @@ LISTS = (
         _workers,
     ),
 )
-SCHEMAS: Mapping[str, Schema] = {one.member: record(one.schema) for one in LISTS} | {
-    f"{one.member}List": record(
-        {"data": {"type": "array", "items": {"$ref": f"#/components/schemas/{one.member}"}}},
-    )
-    for one in LISTS
+_TO, _FROM_TRUNK, _FROM_PHONE = _ROUTE_FIELDS = (
+    Field("To", party, {**TEXT, "description": "The number, a phone's name or a SIP URI; required."}, required=True),
+    Field("FromTrunk", text, {**TEXT, "description": "The trunk that a call to it comes by."}),
+    Field("FromPhone", text, {**TEXT, "description": "The phone that calls it."}),
+)
+_WAY_EXAMPLE: Mapping[str, object] = {
+    "kind": "trunk",
+    "name": "carrier",
+    "to": "+13125550123",
+    "why": "trunk carrier is the first whose prefixes match it (+1*)",
+}
+_ROUTE_EXAMPLE: Mapping[str, object] = {
+    "inbound": {
+        "number": "+1312*",
+        "application": "support",
+        "application_sid": "1293384261075731499",
+        "runs": "voice_url https://app.example.com/texml",
+        "refused": False,
+        "why": "of the numbers, +1312* is the most exact that matches",
+    },
+    "placed": _WAY_EXAMPLE,
+    "dialled": {
+        **dict.fromkeys(_WAY_EXAMPLE),
+        "why": "the dial_prefixes of trunk carrier do not allow documents to call this number",
+    },
+}
+_WAY = record({**dict.fromkeys(("kind", "name", "to"), TEXT_OR_NULL), "why": TEXT})
+_ROUTE: Mapping[str, Schema] = {
+    "inbound": record(
+        {
+            "number": {**TEXT_OR_NULL, "description": "The pattern that matches."},
+            "application": TEXT_OR_NULL,
+            "application_sid": TEXT_OR_NULL,
+            "runs": {**TEXT_OR_NULL, "description": "The instructions; URLs without user-info and query."},
+            "refused": {**_TRUE_OR_FALSE, "description": "The application is not active."},
+            "why": TEXT,
+        }
+    ),
+    "placed": {**_WAY, "description": "Placed by REST; `kind` null: nowhere."},
+    "dialled": {**_WAY, "description": "Dialled by a document, or with a key of the scope `calls`."},
+}
+SCHEMAS: Mapping[str, Schema] = {
+    **{one.member: record(one.schema) for one in LISTS},
+    **{
+        f"{one.member}List": record(
+            {"data": {"type": "array", "items": {"$ref": f"#/components/schemas/{one.member}"}}},
+        )
+        for one in LISTS
+    },
+    "Routing": record({"data": record(_ROUTE)}),
 }
 
 
@@ -121,7 +171,7 @@ def _handler(row: NodeList) -> Handler:
     return serve
 
 
-OPERATIONS = tuple(
+_LIST_OPERATIONS = tuple(
     Operation(
         "GET",
         f"/v2/trunkline/{one.name}",
@@ -133,4 +183,31 @@ OPERATIONS = tuple(
         rights=VIEWS,
     )
     for one in LISTS
+)
+
+
+async def _route(request: ApiRequest) -> Response:
+    to, trunk, phone = (read_field(row, request.query()) for row in _ROUTE_FIELDS)
+    found = request.services.control.routing(request.principal.account, to, trunk=trunk, phone=phone)
+    return JSONResponse({"data": asdict(found)})
+
+
+OPERATIONS = (
+    *_LIST_OPERATIONS,
+    Operation(
+        "GET",
+        "/v2/trunkline/route",
+        "ShowRoute",
+        _route,
+        "Show what a call to a number would run, where one would go, and why, without a call. Another account than "
+        "that of the settings gets 404.",
+        "Routing",
+        {"data": _ROUTE_EXAMPLE},
+        query={row.name: row.schema for row in _ROUTE_FIELDS},
+        refusals=(
+            errors.MissingParameter("To is required", pointer="/To"),
+            errors.InvalidRequest("There is no trunk carrier.", pointer="/FromTrunk"),
+        ),
+        rights=VIEWS,
+    ),
 )
