@@ -30,6 +30,7 @@ TEXT = {
     "docs/guide/calling.md": 1,
     "docs/guide/openai-realtime.md": 1,
     "docs/guide/testing.md": 1,
+    "docs/operations/sip-trace.md": 1,
     "docs/reference/rest.md": 3,
 }
 """Pages with drawings, or with what a program prints; and how many there are."""

@@ -29,6 +29,7 @@ from trunkline import (
     cli_keys,
     cli_lists,
     cli_route,
+    cli_sip,
     cli_top,
     compiled,
     log,
@@ -62,6 +63,7 @@ cli_call.register(app)
 cli_lists.register(app)
 cli_route.register(app)
 cli_top.register(app)
+cli_sip.register(app)
 Explain = Annotated[str | None, typer.Option(help="Only this setting, or section: what it means.", metavar="NAME")]
 _CLOSED: set[int] = set()
 """Of stdin, stdout and stderr, those that were closed at the start."""

@@ -19,6 +19,8 @@ from trunkline.setting_types import (
     Address,
     CallCodec,
     Clash,
+    HeaderName,
+    HostPort,
     HttpUrl,
     Milliseconds,
     Network,
@@ -73,6 +75,35 @@ class HttpSettings(Section):
         if self.tls_key_file is not None and self.tls_certificate_file is None:
             raise Clash("a key without a certificate", "tls_key_file", "tls_certificate_file")
         return self
+
+
+class TraceSettings(Section):
+    """The SIP messages of calls that are kept: docs/operations/sip-trace.md."""
+
+    messages: int = Field(100, ge=30)
+    """Of one call: its first 20 and the newest."""
+    memory: float = Field(16, ge=1, le=10_000)
+    """MB of all calls; then the oldest call of the account that has most loses its messages. INVITEs that became no
+    call have a quarter as much beside it."""
+    store: Literal["failed", "all", "off"] = "failed"
+    """Calls whose messages also go to the database, a second after their end: those of status `failed`, all or none.
+    They stay as long as `store.keep_calls` says."""
+    store_limit: int = Field(65536, ge=1000)
+    """Bytes of a call in the database; its last messages are left out."""
+    mask_headers: Annotated[tuple[HeaderName, ...], BeforeValidator(split)] = ()
+    """Header fields whose values are never shown, `X-Customer-Pin` for one; proofs of passwords and SRTP keys are not
+    in any case. Outside the file: separated by commas."""
+
+
+class HepSettings(Section):
+    """A capture server, Homer for one, that gets each SIP message in HEP3."""
+
+    target: HostPort | None = None
+    """Its address and UDP port, `192.0.2.30:9060`; default: none."""
+    id: int = Field(1, ge=0, le=2**32 - 1)
+    """Number of this server among those that send to it (capture id)."""
+    password: str | None = Field(None, min_length=1, repr=False)
+    """What it checks (authenticate key); it is sent as it is."""
 
 
 class SipSettings(Section):
@@ -160,6 +191,8 @@ class SipSettings(Section):
     """Carriers and PBXes that calls come from and go to."""
     phones: Annotated[tuple[PhoneSettings, ...], BeforeValidator(tables)] = ()
     """Phones that register with us."""
+    trace: TraceSettings = TraceSettings()
+    hep: HepSettings = HepSettings()
 
     @model_validator(mode="after")
     def _names_differ(self) -> "SipSettings":

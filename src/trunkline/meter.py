@@ -16,8 +16,8 @@ from trunkline.calls.events import Fact
 from trunkline.calls.views import CallView
 from trunkline.live.feed import EventFace, Feed, LiveControl
 from trunkline.live.hub import Hub
-from trunkline.live.ladder import Ladder
 from trunkline.media.report import LegReport
+from trunkline.sip.trace import SipTrace
 from trunkline.store.records import CallbackRecord
 from trunkline.streaming.params import StreamReport
 from trunkline.webhooks.outbox import AttemptDecision, AttemptResult
@@ -96,9 +96,9 @@ class MeteredFeed(Feed):
     """Measures what it feeds to the hub."""
 
     def __init__(
-        self, meter: Meter, hub: Hub, face: EventFace, ladder: Ladder, control: Callable[[], LiveControl]
+        self, meter: Meter, hub: Hub, face: EventFace, trace: SipTrace, control: Callable[[], LiveControl]
     ) -> None:
-        super().__init__(hub, face, ladder, control)
+        super().__init__(hub, face, trace, control)
         self._meter = meter
 
     def happened(self, call: CallView, what: Fact | Command, at: datetime) -> None:

@@ -61,7 +61,7 @@ def complete(values: dict[str, Any], environ: Mapping[str, str]) -> None:
 
 def in_flags(flags: Mapping[str, str]) -> list[str]:
     """Flags that hold a secret, which every user of this machine can read while the process runs."""
-    found = [name for name in ("api_key", "http.operator_key") if name in flags]
+    found = [name for name in ("api_key", "http.operator_key", "sip.hep.password") if name in flags]
     found += [name for name in _TABLES if '"password"' in flags.get(name, "")]
     return found + [name for name in ("store.url",) if "@" in _netloc(flags.get(name, ""))]
 

@@ -37,6 +37,7 @@ from trunkline.control.recordings import Recordings
 from trunkline.control.routes import routes_of
 from trunkline.control.runner import Runner, utc_now
 from trunkline.control.service import CallService
+from trunkline.control.sip_traces import SipTraces
 from trunkline.drain import DrainLock
 from trunkline.errors import StartupError
 from trunkline.faces.telnyx.face import TELNYX as FACE
@@ -254,14 +255,14 @@ class Server:
         egress = Egress(rules := EgressRules.of(settings, account))
         rooms: dict[str, Callable[[], Counter[str]]] = {}
         metrics = Metrics(rooms, lambda: gauges(runner, pool, sip, writer, backlog))
-        hub, ladder, feed = _events(life_name(store.life), lambda: runner, meter := Meter(metrics.registry))
+        hub, traces, feed = _events(settings, life_name(store.life), lambda: runner, meter := Meter(metrics.registry))
         delivery = Delivery(settings.callbacks, store, signer, dialler := self._dialler(egress), lives, feed)
         writer = Writer(store, settings.store, delivery.deliver)
         await delivery.start()
         self._at_stop(delivery.stop, CALLBACK_GRACE, CALLBACK_END)
         writer.start()
         stack.push_async_callback(writer.stop)
-        recordings, captures = await self._files(store, writer, ids, lambda: _public_url(settings, http))
+        recordings, captures = await self._files(store, writer, traces, ids, lambda: _public_url(settings, http))
         pool = WorkerPool(settings, lambda event: runner.on_pool(event), egress=rules)
         runner = Runner(settings, account, directory, pool, writer, FACE.callbacks, ids, recordings, feed)
         tools = _tools(settings, signer, dialler, recordings, ids, meter)
@@ -270,11 +271,12 @@ class Server:
         self._at_stop(pool.stop, WORKER_GRACE, WORKER_END)
         pool.launch()
         left = await store.open_calls(), await store.open_streams(), await store.open_recordings()
-        sip = _endpoint(phone.added_to(settings), runner, await store.contacts(), egress, ladder)
+        sip = _endpoint(phone.added_to(settings), runner, await store.contacts(), egress, traces)
         runner.connect(sip, texml)
         destinations = Destinations(egress)
         lists = (lambda account: routes_of(directory, account, sip.contacts_of, sip.trunks), pool.states)
-        service = CallService(runner, directory, store, writer, recordings, destinations, captures, tools.beep, *lists)
+        own = recordings, destinations, captures, tools.beep, traces
+        service = CallService(runner, directory, store, writer, *own, *lists)
         backlog = await self._backlog(store)
         app = create_app(
             FACE.rest,
@@ -300,10 +302,10 @@ class Server:
         await self._keep_account(store, account, new_key)
         await stack.enter_async_context(owned(partial(runner.settle, *left), "settlement"))
         self._take = partial(_take, account, directory, runner, sip, pool, egress, tls, phone)
-        self._started = True
         self._say_ready(http, sip, pool)
 
     def _say_ready(self, http: HttpServer, sip: SipEndpoint, pool: WorkerPool) -> None:
+        self._started = True
         if self._lock.held:
             running.write(self._settings, {"http.port": http.port, "sip.port": sip.local.port})
         _log_ready(self._settings, http, sip, pool)
@@ -347,9 +349,10 @@ class Server:
                 self._at_stop(server.stop, HTTP_GRACE, HTTP_END)
 
     async def _files(
-        self, store: Store, writer: Writer, ids: IdsOfLife, public_url: Callable[[], str]
+        self, store: Store, writer: Writer, traces: SipTraces, ids: IdsOfLife, public_url: Callable[[], str]
     ) -> tuple[Recordings, Captures]:
-        """With what deletes those that are too old."""
+        """With what deletes those that are too old, and what stores traces."""
+        self._stack.enter_context(traces.storing(writer))
         settings = self._settings
         directory = settings.texml.recordings or settings.store.directory / "recordings"
         files = RecordingFiles(directory.expanduser(), public_url)
@@ -415,11 +418,11 @@ async def _add_account(store: Store, sid: AccountSid, secret: str) -> None:
 
 
 def _endpoint(
-    settings: Settings, runner: Runner, contacts: Mapping[str, str], egress: Egress, ladder: Ladder
+    settings: Settings, runner: Runner, contacts: Mapping[str, str], egress: Egress, traces: SipTraces
 ) -> SipEndpoint:
     directory, sid_of = settings.store.directory, runner.call_sid_of
     sip = SipEndpoint(settings.sip, runner.on_sip, directory, contacts, runner.keep_contacts, sid_of, egress)
-    sip.trace(lambda direction, data, peer, transport: ladder.seen(direction, data, peer, transport, utc_now()))
+    traces.observe(sip)
     return sip
 
 
@@ -431,10 +434,13 @@ def _tools(
     return tools
 
 
-def _events(life: str, runner: Callable[[], Runner], meter: Meter) -> tuple[Hub, Ladder, Feed]:
+def _events(settings: Settings, life: str, runner: Callable[[], Runner], meter: Meter) -> tuple[Hub, SipTraces, Feed]:
     hub = Hub(life, lambda call, on: runner().watch(call, on), lambda call, on: runner().listen(call, on))
-    ladder = Ladder(hub)
-    return hub, ladder, MeteredFeed(meter, hub, FACE.events, ladder, runner)
+    traces = SipTraces(settings.sip)
+    traces.trace.on_message = Ladder(hub, traces.mask).publish
+    feed = MeteredFeed(meter, hub, FACE.events, traces.trace, runner)
+    feed.on_forgotten = traces.ended
+    return hub, traces, feed
 
 
 async def _take(

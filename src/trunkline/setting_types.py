@@ -39,6 +39,21 @@ def _literal(value: str) -> str:
 Address = Annotated[str, AfterValidator(_literal)]
 
 
+def _host_port(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    try:
+        bare = host[1:-1] if host.startswith("[") else host
+        usable = (ip_address(bare).version == 6) == host.startswith("[") and 0 < int(port) < 65536
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("must be an address and a port, as 192.0.2.30:9060 or [2001:db8::1]:9060")
+    return value
+
+
+HostPort = Annotated[str, AfterValidator(_host_port)]
+
+
 def check_reachable(host: str, advertised: str | None) -> None:
     """Raises Clash for addresses that peers cannot reach."""
     if advertised is None and ip_address(host).is_unspecified:
@@ -132,6 +147,8 @@ def _network(value: object) -> object:
 SipTarget = Annotated[str, AfterValidator(_sip_target)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Name = Annotated[str, Field(min_length=1, max_length=255)]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9.!%*_+`'~-]+$", max_length=255)]
+"""RFC 3261 section 25.1: a token."""
 Srtp = Literal["off", "optional", "required"]
 Pattern = Annotated[str, Field(min_length=1, max_length=255)]
 """A number or SIP user, in which each `*` stands for any characters, none included."""

@@ -34,6 +34,8 @@ from trunkline.calls.views import (
     RecordingView,
     RoutesView,
     RoutingView,
+    SipMessageView,
+    SipTraceView,
     StreamFilter,
     StreamView,
     TargetView,
@@ -309,6 +311,15 @@ class MemoryCalls:
 
     def workers(self, account: AccountSid) -> list[WorkerView]:
         return [WorkerView(0, 4711, False, 3, 0.25, 2, 1)] if account == ACCOUNT else []
+
+    async def sip_trace(self, account: AccountSid, call: CallSid) -> SipTraceView:
+        await self.call(account, call)
+        invite = "INVITE sip:+1@host SIP/2.0\r\n\r\n"
+        about = ("received", "192.0.2.1:5060", "192.0.2.7:5060", "udp", "INVITE sip:+1@host", "1 INVITE", invite)
+        return SipTraceView(call, "abc@host", (SipMessageView(1, NOW, *about),), 2)
+
+    def refused_calls(self, account: AccountSid) -> list[SipTraceView]:
+        return [] if account != ACCOUNT else [SipTraceView(None, "refused@host")]
 
     async def erase(self, account: AccountSid, number: str) -> Erasure:
         theirs = [view for view in self.live.values() if view.account_sid == account]

@@ -23,6 +23,7 @@ from trunkline.control.captures import Captures
 from trunkline.control.destinations import Destinations
 from trunkline.control.recordings import Recordings
 from trunkline.control.runner import Runner
+from trunkline.control.sip_traces import SipTraces
 from trunkline.faces.telnyx.callbacks import CALLBACKS
 from trunkline.faces.telnyx.face import TELNYX
 from trunkline.ids import AccountSid, IdsOfLife, LegId, new_life
@@ -165,6 +166,7 @@ class Bench:
         self.directory = Directory(self.settings, ACCOUNT, (), NOW)
         self.destinations = Destinations(Egress(EgressRules.of(self.settings, ACCOUNT)))
         self.captures = Captures(self.settings.streams)
+        self.traces = SipTraces(self.settings.sip)
         media: Any = self.media
         self.runner = Runner(
             self.settings, ACCOUNT, self.directory, media, self.writer, CALLBACKS, IDS, self.recordings

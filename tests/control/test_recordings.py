@@ -139,6 +139,7 @@ async def test_a_callers_data_is_erased_with_its_files(make: Callable[..., Bench
         bench.destinations,
         bench.captures,
         bench.beep,
+        bench.traces,
     )
     entry = await bench.up()
     number, sid = entry.call.view.from_, bench.runner.record(entry, 1, TWO_CHANNELS, "RecordVerb")
@@ -179,7 +180,7 @@ def request(**callback: Any) -> RecordingRequest:
 @pytest.fixture
 def service(bench: Bench) -> CallService:
     """What the API may ask."""
-    parts = (bench.recordings, bench.destinations, bench.captures, bench.beep)
+    parts = (bench.recordings, bench.destinations, bench.captures, bench.beep, bench.traces)
     return CallService(bench.runner, bench.directory, bench.store, bench.writer, *parts)
 
 

@@ -46,6 +46,7 @@ async def service(bench: Bench, tmp_path: Any) -> CallService:
         bench.destinations,
         bench.captures,
         bench.beep,
+        bench.traces,
     )
 
 
@@ -356,6 +357,7 @@ async def test_while_the_store_is_behind_no_stream_is_started(make: Callable[...
         bench.destinations,
         bench.captures,
         bench.beep,
+        bench.traces,
     )
     sid = (await bench.up()).call.view.sid
     assert bench.writer.full
@@ -385,6 +387,7 @@ async def test_a_stream_is_captured_only_where_the_operator_lets_it(make: Callab
             bench.destinations,
             captures,
             bench.beep,
+            bench.traces,
         )
         with pytest.raises(InvalidRequest, match=r"streams\.capture") if refused else nullcontext():
             await service.start_stream(ACCOUNT, sid, replace(PARAMS, capture=True))
@@ -401,6 +404,7 @@ async def test_captures_of_a_call_are_those_of_its_streams(make: Callable[..., B
         bench.destinations,
         bench.captures,
         bench.beep,
+        bench.traces,
     )
     call = (await bench.up()).call.view.sid
     stream = (await service.start_stream(ACCOUNT, call, PARAMS)).sid

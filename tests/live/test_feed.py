@@ -9,14 +9,15 @@ import pytest
 
 from trunkline.calls.effects import Persist
 from trunkline.calls.views import CallEvent, CallView, StreamEvent, StreamView
+from trunkline.config import TraceSettings
 from trunkline.faces.telnyx.events import EVENTS
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.live.feed import Feed
 from trunkline.live.hub import Hub
-from trunkline.live.ladder import Ladder
 from trunkline.live.listening import HeardPiece
 from trunkline.media.report import LegSample, TrackLevels
 from trunkline.sdp.values import Endpoint
+from trunkline.sip.trace import SipTrace
 from trunkline.store.records import CallbackRecord
 from trunkline.streaming.params import SeenMessage
 from trunkline.webhooks.outbox import AttemptDecision, AttemptResult
@@ -40,7 +41,8 @@ class Bench:
         self.asked: list[CallSid] = []
         self.listened: list[tuple[CallSid, bool]] = []
         self.hub = Hub("life", self.watch, self.listen)
-        self.feed = Feed(self.hub, EVENTS, Ladder(self.hub), lambda: self)
+        self.trace = SipTrace(TraceSettings())
+        self.feed = Feed(self.hub, EVENTS, self.trace, lambda: self)
         self.client = self.hub.connect(ACCOUNT, lambda: None)
 
     def watch(self, call: CallSid, on: bool) -> None:

@@ -83,7 +83,7 @@ class Challenge:
     realm: str = "kamailio.example"
 
 
-_OPTIONS = """OPTIONS sip:127.0.0.1 SIP/2.0\r
+OPTIONS = """OPTIONS sip:127.0.0.1 SIP/2.0\r
 Via: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bKready\r
 From: <sip:test@127.0.0.1>;tag=1\r
 To: <sip:127.0.0.1>\r
@@ -160,7 +160,7 @@ class Kamailio:
             lambda: _Probe(answered), remote_addr=("127.0.0.1", self.port)
         )
         while not answered.is_set():
-            transport.sendto(_OPTIONS.format(port=transport.get_extra_info("sockname")[1]).encode())
+            transport.sendto(OPTIONS.format(port=transport.get_extra_info("sockname")[1]).encode())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(answered.wait(), 0.1)
         transport.close()

@@ -48,14 +48,20 @@ def test_an_upsert_replaces_and_with_keep_leaves_what_is_there() -> None:
 def test_each_kind_of_change_has_its_statement(dialect: str) -> None:
     compiled = {str(kind): clause.compile(dialect=DIALECTS[dialect]) for kind, clause in changes(dialect).items()}
     texts = {kind: " ".join(str(one).split()) for kind, one in compiled.items()}
-    for kind, key in (("calls", "sid"), ("streams", "sid"), ("recordings", "sid"), ("contacts", "user")):
+    for kind, key in (
+        ("calls", "sid"),
+        ("streams", "sid"),
+        ("recordings", "sid"),
+        ("contacts", "user"),
+        ("sip_traces", "call_sid"),
+    ):
         text = texts[kind].replace('"', "")
         assert text.startswith(f"INSERT INTO {kind} ")
         assert f"ON CONFLICT ({key}) DO UPDATE SET" in text
     assert "ON CONFLICT (id) DO NOTHING" in texts["callbacks"]
     assert texts["results"].startswith("UPDATE callbacks SET ")
     assert "WHERE callbacks.id = " in texts["results"]
-    assert len(texts) == 6
+    assert len(texts) == 7
 
 
 def test_results_change_what_became_of_a_callback_and_nothing_else() -> None:

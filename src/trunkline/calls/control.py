@@ -18,6 +18,7 @@ from trunkline.calls.views import (
     RecordingView,
     RoutesView,
     RoutingView,
+    SipTraceView,
     StreamFilter,
     StreamView,
     WorkerView,
@@ -93,6 +94,12 @@ class CallControl(Protocol):
 
     async def media(self, account: AccountSid, call: CallSid) -> MediaReport:
         """What a call's media is doing, live, or did, and what is wrong with it."""
+
+    async def sip_trace(self, account: AccountSid, call: CallSid) -> SipTraceView:
+        """The SIP messages of a call, live or ended, as far as they are kept."""
+
+    def refused_calls(self, account: AccountSid) -> list[SipTraceView]:
+        """INVITEs that became no call, the newest first; none for another account than that of the settings."""
 
     async def callbacks(self, account: AccountSid, *, offset: int, limit: int) -> tuple[list[CallbackView], bool]:
         """One page of callbacks that are kept, newest first, and whether more follow."""

@@ -349,6 +349,40 @@ class WorkerView:
 
 
 @dataclass(frozen=True, slots=True)
+class SipMessageView:
+    """A SIP message of a call, for people: nothing secret is in it."""
+
+    number: int
+    """In the call, from 1."""
+    at: datetime
+    direction: str
+    """`received` or `sent`."""
+    local: str
+    peer: str
+    """Addresses with ports."""
+    transport: str
+    """`udp`, `tcp` or `tls`."""
+    summary: str
+    """`INVITE sip:+1@host` or `200 OK`."""
+    cseq: str
+    """`1 INVITE`."""
+    text: str
+    """All of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SipTraceView:
+    """The SIP messages that are kept of a call, or of an INVITE that became none."""
+
+    call_sid: CallSid | None
+    sip_call_id: str | None
+    """None: no message is kept."""
+    messages: tuple[SipMessageView, ...] = ()
+    dropped: int = 0
+    """Messages that are not kept any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class CallFilter:
     """The list query's filters (docs/reference/rest.md#lists), dates inclusive."""
 

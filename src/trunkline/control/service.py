@@ -31,6 +31,7 @@ from trunkline.calls.views import (
     RecordingView,
     RoutesView,
     RoutingView,
+    SipTraceView,
     StreamFilter,
     StreamView,
     WorkerView,
@@ -40,6 +41,7 @@ from trunkline.control.destinations import Destinations
 from trunkline.control.recordings import Recordings
 from trunkline.control.routes import routing_of
 from trunkline.control.runner import Runner, utc_now
+from trunkline.control.sip_traces import SipTraces, restored
 from trunkline.control.waits import RETRY, answered, written
 from trunkline.errors import (
     CallEnded,
@@ -76,6 +78,7 @@ class CallService:
         destinations: Destinations,
         captures: Captures,
         beep: Callable[[], Path],
+        traces: SipTraces,
         routes: Callable[[AccountSid], RoutesView] = lambda _: RoutesView(),
         workers: Callable[[], Sequence[WorkerState]] = list,
     ) -> None:
@@ -90,6 +93,7 @@ class CallService:
         self._destinations = destinations
         self._captures = captures
         self._beep = beep
+        self._traces = traces
         self._farewells: set[CallSid] = set()
         """Calls that end within `FAREWELL`."""
 
@@ -346,6 +350,19 @@ class CallService:
         await self._captures.delete(account, {stream})
         return view
 
+    async def sip_trace(self, account: AccountSid, call: CallSid) -> SipTraceView:
+        """See `CallControl`."""
+        found = self._traces.of_call(account, call)
+        if found is not None and found.messages:
+            return found
+        await self.call(account, call)
+        text = await answered(self._store.sip_trace(account, call))
+        return found or SipTraceView(call, None) if text is None else restored(text)
+
+    def refused_calls(self, account: AccountSid) -> list[SipTraceView]:
+        """See `CallControl`."""
+        return self._traces.refused() if self._directory.is_of(account) else []
+
     async def callbacks(self, account: AccountSid, *, offset: int, limit: int) -> tuple[list[CallbackView], bool]:
         """See `CallControl`."""
         return await answered(self._store.callbacks(account, offset=offset, limit=limit))
@@ -401,6 +418,7 @@ class CallService:
             try:
                 await self._recordings.delete(recordings)
                 streams, callbacks = await self._store.delete_calls(batch)
+                self._traces.forget(batch)
             except STORE_ERRORS as error:
                 raise Unavailable(f"Not all is erased: {error}", retry_after=RETRY) from None
             erased = erased.plus(len(batch), streams, callbacks, len(recordings), captures)

@@ -18,9 +18,9 @@ from trunkline.calls.events import Fact
 from trunkline.calls.views import CallView, StreamView
 from trunkline.ids import AccountSid, CallSid
 from trunkline.live.hub import Hub, timestamp
-from trunkline.live.ladder import Ladder
 from trunkline.live.listening import HeardPiece
 from trunkline.media.report import TrackLevels
+from trunkline.sip.trace import SipTrace
 from trunkline.store.records import CallbackRecord
 from trunkline.streaming.params import SeenMessage
 from trunkline.webhooks.outbox import AttemptDecision, AttemptResult
@@ -53,12 +53,14 @@ class LiveControl(Protocol):
 class Feed:
     """Feeds the hub."""
 
-    def __init__(self, hub: Hub, face: EventFace, ladder: Ladder, control: Callable[[], LiveControl]) -> None:
+    def __init__(self, hub: Hub, face: EventFace, trace: SipTrace, control: Callable[[], LiveControl]) -> None:
         """`control` is asked for when it is needed: the runner in turn needs this feed."""
         self._hub = hub
         self._face = face
-        self._ladder = ladder
+        self._trace = trace
         self._control = control
+        self.on_forgotten: Callable[[CallView], object] = lambda _: None
+        """Called with each call of which nothing more comes."""
 
     # ── calls ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -68,8 +70,8 @@ class Feed:
 
     def happened(self, call: CallView, what: Fact | Command, at: datetime) -> None:
         """See `CallObserver`."""
-        if not self._ladder.knows(call.sid) and (call_id := self._control().sip_call_id(call.sid)):
-            self._ladder.name(call_id, call.account_sid, call.sid)
+        if not self._trace.knows(call.sid) and (call_id := self._control().sip_call_id(call.sid)):
+            self._trace.name(call_id, call.account_sid, call.sid)
         if isinstance(what, reports.LegOpened) and self._hub.watched(call.sid):
             self._control().watch(call.sid, True)
         if isinstance(what, reports.LegOpened) and self._hub.listening.listened(call.sid):
@@ -98,6 +100,7 @@ class Feed:
         """See `CallObserver`."""
         self._hub.ended(call.account_sid, call.sid)
         self._hub.listening.ended(call.sid)
+        self.on_forgotten(call)
 
     def _call(self, call: CallView, event: str, at: datetime) -> None:
         def make() -> dict[str, object]:

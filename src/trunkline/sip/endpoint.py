@@ -75,6 +75,8 @@ LOG_INTERVAL = 10.0
 """Seconds between two log lines of one kind about bad messages; the next line counts those between."""
 WARNINGS = ("target_down", "registration_failed")
 """Changes of trunks that are logged as warnings."""
+Observer = Callable[[str, bytes, str, str, str], None]
+"""Gets `received` or `sent`, the message, our address, the peer's, and the transport."""
 SHUTDOWN_TIME = 2.0
 """Seconds that `stop` waits for the responses to BYE, and for the removal of registrations."""
 
@@ -123,7 +125,7 @@ class SipEndpoint:
         self._egress = egress or Egress()
         self._resolver = TargetResolver(settings, self._trunk_found)
         self._media_hosts = MediaHosts(self.counters)
-        self._traced: Callable[[str, bytes, str, str], None] | None = None
+        self._traced: Observer | None = None
         self._answers = Rate()
         """Responses to requests that brought no password."""
         self._core: _Core | None = None
@@ -138,10 +140,12 @@ class SipEndpoint:
         self._last_logged: dict[str, tuple[float, int]] = {}
         """For each kind of log line about bad messages: time of the last, and messages since."""
 
-    def trace(self, observer: Callable[[str, bytes, str, str], None]) -> None:
-        """Show each message to an observer: `received` or `sent`, the message, the peer's address, the transport."""
+    def trace(self, observer: Observer) -> None:
+        """Show each message to an observer."""
         self._traced = observer
-        self._transports.connections.on_sent = lambda data, to, transport: observer("sent", data, str(to), transport)
+        self._transports.connections.on_sent = lambda data, to, flow: observer(
+            "sent", data, str(flow.local), str(to), flow.transport
+        )
 
     def call_id_of(self, dialog: DialogId) -> str | None:
         """The Call-ID of a dialog, once it has one."""
@@ -319,7 +323,7 @@ class SipEndpoint:
             return
         self.counters["messages"] += 1
         if self._traced is not None:
-            self._traced("received", data, str(source), flow.transport)
+            self._traced("received", data, str(flow.local), str(source), flow.transport)
         message: SipRequest | SipResponse | None = None
         stream = flow.transport != "udp"
         try:

@@ -41,6 +41,7 @@ class Pruner:
             "calls": settings.keep_calls,
             "streams": settings.keep_calls,
             "callbacks": settings.keep_callbacks,
+            "sip_traces": settings.keep_calls,
         }
 
     async def prune(self, now: datetime) -> int:

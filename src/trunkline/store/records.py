@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Any, Literal, get_args
 
 from trunkline.calls.views import Application, CallbackView, CallView, RecordingView, StreamView
-from trunkline.ids import CallSid, StreamSid
+from trunkline.ids import AccountSid, CallSid, StreamSid
 from trunkline.media.report import LegReport
 from trunkline.streaming.params import StreamReport
 
@@ -68,6 +68,17 @@ class CallbackResult:
     """Set once delivered or failed."""
 
 
+@dataclass(frozen=True, slots=True)
+class TraceRecord:
+    """The SIP messages of a call, as stored."""
+
+    call_sid: CallSid
+    account_sid: AccountSid
+    created_at: datetime
+    trace: str
+    """As JSON."""
+
+
 RESULT_CHANGES = tuple(field.name for field in fields(CallbackResult) if field.name != "id")
 """The columns that a result changes."""
 
@@ -107,6 +118,11 @@ def stream_row(view: StreamView) -> Row:
 def recording_row(view: RecordingView) -> Row:
     """The row of a recording."""
     return _row(view)
+
+
+def trace_row(record: TraceRecord) -> Row:
+    """The row of a call's SIP messages."""
+    return _row(record)
 
 
 def callback_row(record: CallbackRecord) -> Row:
@@ -155,7 +171,7 @@ def callback_view(row: Mapping[str, Any]) -> CallbackView:
     return CallbackView(**{name: row["id" if name == "sid" else name] for name in _CALLBACK_VIEW})
 
 
-_Value = Application | CallView | StreamView | RecordingView | CallbackRecord | CallbackResult
+_Value = Application | CallView | StreamView | RecordingView | CallbackRecord | CallbackResult | TraceRecord
 _NAMES = {kind: tuple(field.name for field in fields(kind)) for kind in get_args(_Value)}
 _READERS = {kind: attrgetter(*names) for kind, names in _NAMES.items()}
 """Read all fields of a value at once."""

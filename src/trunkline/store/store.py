@@ -86,7 +86,7 @@ AGES = {"1m": 60, "10m": 600, "1h": 3600}
 """Of callbacks that wait: names, and seconds that they are younger than."""
 OLDER = "older"
 
-Prunable = Literal["calls", "streams", "callbacks"]
+Prunable = Literal["calls", "streams", "callbacks", "sip_traces"]
 """What is deleted when it is old."""
 _PRUNABLE: dict[Prunable, tuple[Column[Any], Callable[[datetime], ColumnElement[bool]]]] = {
     "calls": (tables.calls.c.sid, lambda before: tables.calls.c.ended_at < before),
@@ -95,6 +95,7 @@ _PRUNABLE: dict[Prunable, tuple[Column[Any], Callable[[datetime], ColumnElement[
         lambda before: and_(tables.streams.c.updated_at < before, tables.streams.c.status.not_in(LIVE)),
     ),
     "callbacks": (tables.callbacks.c.position, lambda before: tables.callbacks.c.finished_at < before),
+    "sip_traces": (tables.sip_traces.c.call_sid, lambda before: tables.sip_traces.c.created_at < before),
 }
 
 
@@ -355,6 +356,7 @@ class Store:
                     (tables.streams, tables.streams.c.call_sid),
                     (tables.callbacks, tables.callbacks.c.call_sid),
                     (tables.calls, tables.calls.c.sid),
+                    (tables.sip_traces, tables.sip_traces.c.call_sid),
                 )
             ]
         return gone[0], gone[1]
@@ -371,6 +373,12 @@ class Store:
         c = tables.streams.c
         query = select(tables.streams).where(c.status.in_(LIVE)).order_by(c.created_at, c.sid)
         return [records.stream_view(row) for row in await self._rows(query)]
+
+    async def sip_trace(self, account: AccountSid, call: CallSid) -> str | None:
+        """The SIP messages of a call, as they were written."""
+        c = tables.sip_traces.c
+        rows = await self._rows(select(c.trace).where(c.call_sid == call, c.account_sid == account))
+        return str(rows[0]["trace"]) if rows else None
 
     # Callbacks.
 
@@ -453,14 +461,16 @@ class Store:
         callbacks: Sequence[Row],
         contacts: Sequence[Row] = (),
         recordings: Sequence[Row] = (),
+        traces: Sequence[Row] = (),
     ) -> None:
-        """One transaction: calls, streams, recordings and contacts replace what is there, callbacks are added once."""
+        """One transaction: callbacks are added once, all else replaces what is there."""
         group: dict[Changes, Sequence[Row]] = {
             "calls": calls,
             "streams": streams,
             "recordings": recordings,
             "callbacks": callbacks,
             "contacts": contacts,
+            "sip_traces": traces,
         }
         async with self._writing:
             await self._commit({change: rows for change, rows in group.items() if rows})

@@ -35,7 +35,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from trunkline.calls.views import LIVE
 from trunkline.store.records import RESULT_CHANGES
 
-Changes = Literal["calls", "streams", "recordings", "callbacks", "contacts", "results"]
+Changes = Literal["calls", "streams", "recordings", "callbacks", "contacts", "results", "sip_traces"]
 """The kinds of changes that are made during calls."""
 Change = Insert | Update
 
@@ -215,6 +215,17 @@ Index("ix_recordings_call", recordings.c.call_sid, recordings.c.created_at)
 Index("ix_recordings_account", recordings.c.account_sid, recordings.c.created_at, recordings.c.sid)
 Index("ix_recordings_ended", recordings.c.ended_at)
 
+sip_traces = Table(
+    "sip_traces",
+    metadata,
+    Column("call_sid", Text, primary_key=True),
+    Column("account_sid", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("trace", Text, nullable=False),
+)
+"""SIP messages of failed calls, without secrets, as JSON (`control/sip_traces.py`)."""
+Index("ix_sip_traces_created", sip_traces.c.created_at)
+
 callbacks = Table(
     "callbacks",
     metadata,
@@ -269,5 +280,6 @@ def changes(dialect: str) -> dict[Changes, Change]:
         "recordings": upsert(dialect, recordings, by="sid"),
         "callbacks": upsert(dialect, callbacks, by="id", keep=True),
         "contacts": upsert(dialect, contacts, by="user"),
+        "sip_traces": upsert(dialect, sip_traces, by="call_sid"),
         "results": results.values({name: bindparam(name) for name in RESULT_CHANGES}),
     }

@@ -20,7 +20,17 @@ import structlog
 from trunkline.calls.views import CallView, RecordingView, StreamView
 from trunkline.config import StoreSettings
 from trunkline.errors import Fenced, TrunklineError
-from trunkline.store.records import CallbackRecord, Row, call_row, callback_row, contacts_row, recording_row, stream_row
+from trunkline.store.records import (
+    CallbackRecord,
+    Row,
+    TraceRecord,
+    call_row,
+    callback_row,
+    contacts_row,
+    recording_row,
+    stream_row,
+    trace_row,
+)
 from trunkline.store.store import Store, never_writable
 
 GROUP_LIMIT = 1000
@@ -46,14 +56,15 @@ class _Change:
     recordings: tuple[Row, ...]
     callbacks: tuple[CallbackRecord, ...]
     contacts: tuple[Row, ...]
+    traces: tuple[Row, ...]
     since: float
     """When it was submitted, by the loop's clock."""
     done: asyncio.Future[None]
 
 
 class Writer:
-    """Writes calls, streams, recordings, callbacks and phones' contacts to the store. `on_stored` gets each commit's
-    callbacks, in order."""
+    """Writes calls, streams, recordings, callbacks, phones' contacts and traces to the store. `on_stored` gets each
+    commit's callbacks, in order."""
 
     def __init__(
         self, store: Store, settings: StoreSettings, on_stored: Callable[[Sequence[CallbackRecord]], None]
@@ -101,6 +112,7 @@ class Writer:
         contacts: Mapping[str, str] | None = None,
         dialog: str | None = None,
         recordings: Sequence[RecordingView] = (),
+        traces: Sequence[TraceRecord] = (),
     ) -> asyncio.Future[None]:
         """Queue one change, written whole or not at all; `dialog` is the text of the SIP dialog of its call. The future
         is done once it is durable; it may be ignored."""
@@ -111,6 +123,7 @@ class Writer:
             tuple(recording_row(view) for view in recordings),
             tuple(replace(record, position=self._store.next_position()) for record in callbacks),
             tuple(contacts_row(user, saved) for user, saved in (contacts or {}).items()),
+            tuple(map(trace_row, traces)),
             done.get_loop().time(),
             done,
         )
@@ -181,7 +194,8 @@ class Writer:
         callbacks = [callback_row(record) for change in group for record in change.callbacks]
         recordings = {row["sid"]: row for change in group for row in change.recordings}
         contacts = {row["user"]: row for change in group for row in change.contacts}
-        records = [list(rows.values()) for rows in (calls, streams, contacts, recordings)]
+        traces = {row["call_sid"]: row for change in group for row in change.traces}
+        records = [list(rows.values()) for rows in (calls, streams, contacts, recordings, traces)]
         await self._store.write(records[0], records[1], callbacks, *records[2:])
 
     def _settle(self, group: Sequence[_Change]) -> None:

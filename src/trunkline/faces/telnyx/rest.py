@@ -15,6 +15,7 @@ from trunkline.faces.telnyx.operations import (
     node,
     recordings,
     signing,
+    sip,
     streams,
 )
 from trunkline.faces.telnyx.webhooks import WEBHOOKS
@@ -25,6 +26,7 @@ _GROUPS: Mapping[str, tuple[Operation, ...]] = {
     "Recordings": recordings.OPERATIONS,
     "Applications": applications.OPERATIONS,
     "Captures": captures.OPERATIONS,
+    "SIP messages": sip.OPERATIONS,
     "Console": console.OPERATIONS,
     "Phones, trunks and workers": node.OPERATIONS,
     "Erasure": erasure.OPERATIONS,
@@ -40,6 +42,7 @@ _SCHEMAS: Mapping[str, Schema] = {
     **recordings.SCHEMAS,
     **applications.SCHEMAS,
     **captures.SCHEMAS,
+    **sip.SCHEMAS,
     **console.SCHEMAS,
     **node.SCHEMAS,
     **erasure.SCHEMAS,

@@ -53,8 +53,8 @@ class Connections:
         self.settings = settings
         self.on_message = on_message
         self.on_warning = on_warning
-        self.on_sent: Callable[[bytes, Endpoint, str], None] | None = None
-        """Gets each message that is sent, its target and the transport, for those who look on."""
+        self.on_sent: Callable[[bytes, Endpoint, Flow], None] | None = None
+        """Gets each message that is sent, its target and its flow, for those who look on."""
         self.counters = counters
         self.on_unreachable: Callable[[Flow, str, Endpoint | None], None] | None = None
         """Called when a flow fails, for one address if it has several: unreachable, or the certificate does not
@@ -396,7 +396,7 @@ class StreamFlow:
     def send(self, data: bytes, to: Endpoint) -> None:
         """Send one message."""
         if self._owner.on_sent is not None:
-            self._owner.on_sent(data, to, self.transport)
+            self._owner.on_sent(data, to, self)
         if self._connection is not None and self._connection.usable:
             self._connection.write(data)
         elif sum(map(len, self._waiting)) + len(data) > SEND_LIMIT:

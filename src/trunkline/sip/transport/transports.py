@@ -210,7 +210,7 @@ class UdpSocket(asyncio.DatagramProtocol):
     def send(self, data: bytes, to: Endpoint) -> None:
         """Send one datagram, after a look-up if `to` is a name."""
         if self._owner.on_sent is not None:
-            self._owner.on_sent(data, to, self.transport)
+            self._owner.on_sent(data, to, self)
         if not is_address(to.host):
             self._owner.spawn(self._resolve_and_send(data, to))
             return
