@@ -276,17 +276,20 @@ def test_the_examples_of_the_configuration_load_together_and_show_every_setting(
 LOGS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 CHOSEN_AT_RUN_TIME = {
     "sip/endpoint.py": {
-        *("sip_trunk_registered", "sip_trunk_registration_failed", "sip_trunk_target_up", "sip_trunk_target_down"),
-        *("sip_phone_registered", "sip_phone_unregistered", "sip_message_discarded", "sip_request_rejected"),
-        "sip_tls_failed",
+        **dict.fromkeys(("sip_trunk_registered", "sip_trunk_target_up"), "info"),
+        **dict.fromkeys(("sip_phone_registered", "sip_phone_unregistered"), "info"),
+        **dict.fromkeys(("sip_trunk_registration_failed", "sip_trunk_target_down", "sip_tls_failed"), "warning"),
+        **dict.fromkeys(("sip_message_discarded", "sip_request_rejected"), "warning"),
     },
-    "control/runner.py": {"stream_started", "stream_stopped", "stream_error"},
+    "control/runner.py": {"stream_started": "info", "stream_stopped": "info", "stream_error": "warning"},
 }
-"""Files with log calls whose event is no literal, and the events that they make."""
+"""Files with log calls whose event is no literal, and the events that they make, with their levels."""
+LEVELS = {"exception": "error", "log": "any"}
+"""Of methods that are called otherwise than their level."""
 
 
-def logged(path: Path) -> Iterator[str | None]:
-    """The events that a file logs; None for one that is chosen at run time."""
+def logged(path: Path) -> Iterator[tuple[str | None, str]]:
+    """The events that a file logs, with their levels; None for one that is chosen at run time."""
     for node in ast.walk(ast.parse(path.read_text())):
         if not isinstance(node, ast.Call):
             continue
@@ -295,24 +298,37 @@ def logged(path: Path) -> Iterator[str | None]:
                 continue
             if ast.unparse(method.value) in {"log", "_log", "self._log()", "structlog.get_logger()"}:
                 event = node.args[method.attr == "log"]  # `log` has the level first
-                yield event.value if isinstance(event, ast.Constant) and isinstance(event.value, str) else None
+                name = event.value if isinstance(event, ast.Constant) and isinstance(event.value, str) else None
+                yield name, LEVELS.get(method.attr, method.attr)
 
 
 def test_the_page_of_the_log_has_exactly_the_events_that_are_logged() -> None:
-    events = {"log_lines_dropped"}  # which `log.py` writes without structlog
+    events = {("log_lines_dropped", "warning")}  # which `log.py` writes without structlog
     for path in sorted(SRC.rglob("*.py")):
         name = str(path.relative_to(SRC))
         found = set(logged(path))
-        assert (None in found) == (name in CHOSEN_AT_RUN_TIME), f"{name}: see CHOSEN_AT_RUN_TIME in this file"
-        names = {event for event in found if event} | CHOSEN_AT_RUN_TIME.get(name, set())
-        words = {event for event in names if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)+", event)}
+        chosen = CHOSEN_AT_RUN_TIME.get(name, {})
+        assert (None in dict(found)) == bool(chosen), f"{name}: see CHOSEN_AT_RUN_TIME in this file"
+        names = {(event, level) for event, level in found if event} | set(chosen.items())
+        words = {event for event, _ in names if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)+", event)}
         assert not words, f"{name}: name these events in snake_case: {words}"
         events |= names
     page = ROOT / "docs/operations/log.md"
-    explained = [event for row in rows(page) if len(row) == 5 for event in re.findall(r"`([^`]+)`", row[0])]
-    assert sorted(explained) == sorted(set(explained)), "an event has two rows"
-    assert events - set(explained) == set(), "add a row for each to docs/operations/log.md"
-    assert set(explained) - events == set(), "no longer logged: take these out of docs/operations/log.md"
+    explained: list[tuple[str, str]] = []
+    for row in (row for row in rows(page) if len(row) == 5 and "`" in row[0]):
+        named, levels = re.findall(r"`([^`]+)`", row[0]), row[1].split(", ")
+        explained += zip(named, levels * len(named) if len(levels) == 1 else levels, strict=True)
+    assert sorted(dict(explained)) == sorted(event for event, _ in explained), "an event has two rows"
+    assert events - set(explained) == set(), "add a row for each, with its level, to docs/operations/log.md"
+    assert set(explained) - events == set(), "not logged, or not so: correct docs/operations/log.md"
+
+
+def test_the_page_of_the_log_says_what_to_do_about_what_is_wrong() -> None:
+    page = ROOT / "docs/operations/log.md"
+    found = [
+        row[0] for row in rows(page) if len(row) == 5 and re.search("warning|error", row[1]) and not row[4].strip()
+    ]
+    assert found == []
 
 
 NOT_SCRAPED = {"outbound/client.py", "texml/fetch.py"}

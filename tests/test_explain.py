@@ -39,7 +39,7 @@ def test_values_and_default_are_in_words(name: str, kind: str, default: str) -> 
 
 
 def test_a_section_or_a_list_is_explained_whole() -> None:
-    assert {one.name for one in explain("log")} == {"log.level", "log.format", "log.mask_numbers"}
+    assert {one.name for one in explain("log")} == {"log.level", "log.format", "log.mask_numbers", "log.mask_digits"}
     names = [one.name for one in explain("numbers")]
     assert names[0] == "numbers"
     assert "numbers[].pattern" in names

@@ -230,14 +230,18 @@ def test_the_level_and_the_form_change_for_loggers_that_were_used_already() -> N
     body = """
 _log.info("first")
 log.configure(LogSettings(level="debug", format="console", mask_numbers=False), log._sink)
-_log.debug("second", to="+15551234567")
+_log.debug("second", to="+15551234567", digit="7")
+log.configure(LogSettings(format="console", mask_digits=False), log._sink)
+_log.info("key", digit="7")
 log.configure(LogSettings(level="error"), log._sink)
 _log.warning("third")
 _log.info("audit_change_made")
 _log.error("fourth")
 """
-    first, second, audit, fourth = logged(body)
+    first, second, key, audit, fourth = logged(body)
     assert json.loads(audit)["event"] == "audit_change_made"  # whatever the level is
     assert json.loads(first)["event"] == "first"
     assert "to=+15551234567" in second
+    assert "digit=(masked)" in second
+    assert "digit=7" in key
     assert json.loads(fourth)["event"] == "fourth"

@@ -437,6 +437,8 @@ class LogSettings(Section):
     """auto = console on a terminal, JSON elsewhere."""
     mask_numbers: bool = True
     """Show phone numbers as `+1555***4567`."""
+    mask_digits: bool = True
+    """Do not show which keys were pressed, a PIN for one, but that one was."""
 
 
 class Settings(Section):

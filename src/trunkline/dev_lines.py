@@ -24,7 +24,7 @@ _CALLS = {
     "stream_frames_dropped": "the bot reads too slowly: its oldest audio is dropped",
     "texml_warning": "TeXML{because}",
     "texml_stream_refused": "<Stream> has no effect{because}",
-    "texml_fallback_requested": "the document could not be fetched{because}",
+    "texml_fetch_failed": "the document could not be fetched{because}",
     "playback_failed": "<Play> or <Say> has no effect{because}",
 }
 """Events of a call, and what they say behind its number."""

@@ -1,7 +1,8 @@
 """Logging: one line per fact, the call's and the stream's id under fixed keys.
 
 Levels by what the reader must do: error = act now, warning = look into it, info = know it, debug = when asked.
-Phone numbers and SIP users are masked unless `log.mask_numbers` is off.
+Phone numbers and SIP users are masked unless `log.mask_numbers` is off, keys that were pressed unless
+`log.mask_digits` is.
 
 A log call never waits and never raises, even if stderr is closed or blocked. The control process has an `Outlet`: a
 bounded queue, and a thread that writes. A child process has a `Relay`, which sends lines to its parent over the link.
@@ -29,6 +30,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from trunkline.config import LogSettings
 
 NUMBER_KEYS = {"from_", "to", "caller"}
+MASKED = "(masked)"
 AUDIT = "audit_"
 """Events of this kind are written whatever `log.level` is."""
 QUEUE_LIMIT = 2000
@@ -241,7 +243,7 @@ def configure(
         _render = structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=plain)
     else:
         _render = _render_json
-    masks = [_mask_numbers] if settings.mask_numbers else []
+    masks = [_mask_numbers] * settings.mask_numbers + [_mask_digit] * settings.mask_digits
     _processors[:] = [_enough(_LEVELS[settings.level]), *_ABOUT, *masks, _last]
     structlog.configure(
         processors=_processors,
@@ -305,6 +307,12 @@ def _mask_numbers(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
     for key in NUMBER_KEYS & event.keys():
         if isinstance(event[key], str):
             event[key] = mask(event[key])
+    return event
+
+
+def _mask_digit(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    if "digit" in event:
+        event["digit"] = MASKED
     return event
 
 

@@ -21,7 +21,7 @@ RELOADABLE = (
     | TABLES.keys()
     | {
         "stream",
-        *("log.level", "log.format", "log.mask_numbers"),
+        *("log.level", "log.format", "log.mask_numbers", "log.mask_digits"),
         *("egress.private", "egress.allow", "egress.deny"),
     }
 )

@@ -86,6 +86,10 @@ class Signalling:
     def new_dialog(self) -> DialogId:
         return DialogId(next(self._numbers))
 
+    def call_id_of(self, dialog: DialogId) -> str | None:
+        """As the endpoint has it for calls that are placed."""
+        return f"{dialog}@here"
+
     def saved_dialog(self, dialog: DialogId) -> str:
         self.saved.append(dialog)
         return self.kept.format(dialog)

@@ -43,6 +43,24 @@ async def test_the_log_names_the_trunk_or_phone_that_a_call_came_by(bench: Bench
     assert {name: logs[0].get(name) for name in ("trunk", "phone")} == {"trunk": None, "phone": None, kind: "one"}
 
 
+async def test_lines_of_a_call_have_its_call_id_and_keys_pressed_are_for_debugging(bench: Bench) -> None:
+    with capture_logs() as logs:
+        entry = await bench.up()
+        bench.runner.on_pool(FromLeg(entry.leg, reports.DigitHeard("5")))
+        bench.over(entry)
+        placed = await bench.place()
+        bench.runner.on_pool(FromLeg(placed.leg, reports.LegOpened(LOCAL)))
+        bench.over(placed)
+    received = logs[0]["sip_call_id"]
+    found = [(line["event"], line["log_level"], line.get("sip_call_id")) for line in logs]
+    assert found == [
+        ("call_received", "info", received), ("call_answered", "info", received), ("digit_pressed", "debug", None),
+        ("call_ended", "info", received),
+        ("call_placed", "info", None), ("call_ended", "info", f"{placed.dialog}@here"),
+    ]  # fmt: skip
+    assert {line["call_sid"] for line in logs} == {entry.call.view.sid, placed.call.view.sid}
+
+
 async def test_a_call_to_a_number_runs_the_instructions_of_its_application(bench: Bench) -> None:
     with capture_logs() as logs:
         entry = await bench.invited(to_user="+1")
@@ -460,6 +478,7 @@ async def test_what_happens_to_calls_and_streams_is_stored_and_then_reported(ben
     assert {line["call_sid"] for line in about} == {entry.call.view.sid}
     logged = [(line["event"], line.get("reason"), line["stream_id"]) for line in about]
     assert logged == [("stream_started", None, sid), ("stream_error", "refused", sid)]
+    assert [line["log_level"] for line in logs if line["event"].startswith("stream")] == ["info", "warning"]
     assert [(line["status"], line["reason"]) for line in logs if line["event"] == "call_ended"] == [
         ("completed", "over")
     ]

@@ -223,6 +223,15 @@ async def test_bad_messages_are_counted_and_logged_at_a_bounded_rate(server: Ser
     assert [line["event"] for line in lines] == ["sip_message_discarded", "sip_request_rejected"]
 
 
+async def test_a_challenge_is_for_debugging(start: Start) -> None:
+    server = await start(SipSettings(port=0, phones=(PhoneSettings(user="+15550002", password="secret"),)))
+    with capture_logs() as lines:
+        assert await register(await server.phone(), caller := Caller(), None) == "401"
+    (line,) = lines
+    assert (line["event"], line["log_level"]) == ("sip_request_challenged", "debug")
+    assert line["sip_call_id"] == caller.call_id
+
+
 async def register(phone: Phone, caller: Caller, password: str | None = "secret", expires: int = 600) -> str:
     """The status of the answer, to the credentials if there are any."""
     headers = [f"Contact: <sip:ann@192.0.2.10:5062>;expires={expires}"]
@@ -299,13 +308,15 @@ async def test_a_phones_registration_is_logged_once(start: Start) -> None:
     with capture_logs() as lines:
         assert [await registers(), await registers(), await registers(expires=30)] == ["200", "200", "423"]
         assert [await registers(expires=0), await registers(None)] == ["200", "401"]
-    assert [(line["event"], line["log_level"], line["contacts"]) for line in lines] == [
+    shown = [line for line in lines if line["log_level"] != "debug"]
+    assert [(line["event"], line["log_level"], line["contacts"]) for line in shown] == [
         ("sip_phone_registered", "info", 1),
         ("sip_phone_unregistered", "info", 0),
     ]
     with capture_logs() as lines:
         assert await registers("guess") == "401"
-    assert [(line["event"], line["log_level"]) for line in lines] == [("sip_request_rejected", "warning")]
+    found = [(line["event"], line["log_level"]) for line in lines]
+    assert found == [("sip_request_challenged", "debug"), ("sip_request_rejected", "warning")]
 
 
 async def test_log_lines_about_a_message_of_a_call_have_its_ids() -> None:

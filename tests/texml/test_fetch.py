@@ -71,9 +71,15 @@ async def test_a_response_that_is_no_document_leads_to_the_fallback_url(
     web.answers |= {"/bad": answer, "/good": texml("<Hangup/>")}
     with structlog.testing.capture_logs() as logs:
         found, url = await fetcher.document(order(web.url + "/bad", web.url + "/good"), COMMON, Cookies())
-    (line,) = logs
-    assert (line["log_level"], line["call_sid"]) == ("warning", "v3:x")
-    assert word in line["reason"]
+    failed, fetched = logs
+    for line, event, level, path in (
+        (failed, "texml_fetch_failed", "warning", "bad"),
+        (fetched, "texml_fetched", "info", "good"),
+    ):
+        assert (line["event"], line["log_level"], line["call_sid"]) == (event, level, "v3:x")
+        assert line["url"] == f"{web.url}/{path}"
+        assert 0 <= line["seconds"] < 30
+    assert word in failed["reason"]
     assert found == Document((Hangup(),))
     assert urlsplit(url).path == "/good"
     with pytest.raises(FetchError) as error:

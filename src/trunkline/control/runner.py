@@ -28,6 +28,7 @@ from trunkline.calls.script import CallScript
 from trunkline.calls.views import CALL_EVENTS, END_EVENTS, CallView, RecordingView, StreamView
 from trunkline.config import Settings
 from trunkline.control.recordings import Recordings
+from trunkline.control.signals import action_of, fact_of
 from trunkline.control.waits import WRITE_TIME, RunningTimer, store_late
 from trunkline.errors import ApiError, TooManyRequests, Unavailable
 from trunkline.ids import AccountSid, CallSessionId, CallSid, IdsOfLife, LegId, end_event_id, random_uuid
@@ -41,7 +42,7 @@ from trunkline.webhooks.payloads import CallbackFace, call_callback_of, callback
 from trunkline.workers import orders
 from trunkline.workers.messages import FromLeg, Reported
 from trunkline.workers.pool import WorkerPool
-from trunkline.workers.reports import LegFailed, LegHeard, LegWatched, RecordingEnded, WorkerLost
+from trunkline.workers.reports import DigitHeard, LegFailed, LegHeard, LegWatched, RecordingEnded, WorkerLost
 
 _log = structlog.get_logger()
 
@@ -110,6 +111,8 @@ class Runner:
         self.draining = False
         """New calls are refused; those that run may still dial."""
         self._ending = False
+        self._call_ids: dict[LegId, str] = {}
+        """For the log: the Call-IDs of live calls, also when their dialogs are over."""
         self._moved: dict[LegId, LiveCall] = {}
         """Calls whose dialogs are to be saved again."""
 
@@ -192,7 +195,7 @@ class Runner:
         before = entry.call.state
         out = entry.call.handle(what, entry.clock())
         if entry.call.state is not before:
-            self._tell(entry.call)
+            self._tell(entry)
         for effect in out:
             if isinstance(effect, effects.Persist):
                 written = self._record(effect, self._saved_dialog(entry) if effect.calls else None)
@@ -318,14 +321,15 @@ class Runner:
         self._observer.began(view)
         return entry
 
-    def _tell(self, call: Call) -> None:
-        view = call.view
+    def _tell(self, entry: LiveCall) -> None:
+        call, view = entry.call, entry.call.view
+        ids = {"call_sid": view.sid} | ({"sip_call_id": known} if (known := self._call_ids.get(entry.leg)) else {})
         self.counters[f"calls_{call.state.name.lower()}"] += 1
         if call.state is CallState.ENDED:
             self.quotas.release(view.sid)
-            _log.info("call_ended", call_sid=view.sid, status=view.status, reason=view.hangup_cause)
+            _log.info("call_ended", status=view.status, reason=view.hangup_cause, **ids)
         elif call.state is CallState.ANSWERED or (call.state is CallState.UP and view.direction == "outbound"):
-            _log.info("call_answered", call_sid=view.sid, codec=view.codec)
+            _log.info("call_answered", codec=view.codec, **ids)
 
     async def report(self, entry: LiveCall) -> Reported | None:
         """What the media worker of a call says of it; None when it does not answer."""
@@ -354,7 +358,7 @@ class Runner:
         if isinstance(event, sip.DialogMoved):
             self._save_soon(entry)
             return
-        self.apply(entry, _SIP_FACTS[type(event)](event))
+        self.apply(entry, fact_of(event))
 
     def _invited(self, event: sip.InviteReceived) -> None:
         reason = self._pool.refusal
@@ -393,6 +397,7 @@ class Runner:
             self._signal(sip.RejectInvite(event.dialog, status, reason, "too many calls", excess.retry_after))
             return
         entry = self._add(view, event.dialog, origin, instructions, srtp, clock)
+        self._call_ids[entry.leg] = event.call_id
         peer = {kind: name for kind, name in (("trunk", event.trunk), ("phone", event.phone)) if name}
         by = {"sip_call_id": event.call_id, "transport": event.transport, **peer}
         _log.info("call_received", call_sid=view.sid, from_=view.from_, to=view.to, **by)
@@ -412,6 +417,8 @@ class Runner:
         elif isinstance(event.report, LegHeard):
             self._observer.heard(entry.call.view, event.report)
         else:
+            if isinstance(event.report, DigitHeard):
+                _log.debug("digit_pressed", call_sid=entry.call.view.sid, digit=event.report.digit)
             self.apply(entry, event.report)
 
     # ── what the model wants done ───────────────────────────────────────────────────────────────────────────
@@ -444,7 +451,8 @@ class Runner:
             name, stream = event.kind.replace("-", "_"), event.stream
             self.counters[name] += 1
             reason = {"reason": stream.ended_reason} if stream.ended_reason else {}
-            _log.info(name, call_sid=stream.call_sid, stream_id=stream.sid, **reason)
+            failed = event.kind == "stream-error"
+            (_log.warning if failed else _log.info)(name, call_sid=stream.call_sid, stream_id=stream.sid, **reason)
             if stream.status_callback:
                 id_ = _event_id(event.kind, stream.sid)
                 callbacks.append(callback_of(event, self._settings.callbacks, id_, self._callbacks))
@@ -514,6 +522,8 @@ class Runner:
                 route.restricted,
             )
         )
+        if (call_id := self.sip_call_id(view.sid)) is not None:
+            self._call_ids[entry.leg] = call_id
 
     def _begin_recording(self, entry: LiveCall, effect: effects.BeginRecording) -> None:
         # Not at once: the effects of this transition come first.
@@ -537,6 +547,7 @@ class Runner:
             timer.cancel()
         self._pool.release(entry.leg)
         self.registry.remove(entry)
+        self._call_ids.pop(entry.leg, None)
         self._observer.forgotten(entry.call.view)
         if not len(self.registry):
             self._empty.set()
@@ -547,7 +558,7 @@ class Runner:
 
     def _signal_like(self, entry: LiveCall, effect: Any) -> None:
         """Effects and SIP actions that differ in nothing but the dialog's number."""
-        self._signal(_SIP_ACTIONS[type(effect)](sip.DialogId(entry.dialog), **_fields(effect)))
+        self._signal(action_of(effect, sip.DialogId(entry.dialog)))
 
 
 _PERFORM: dict[type, Callable[[Runner, LiveCall, Any], None]] = {
@@ -565,28 +576,6 @@ _PERFORM: dict[type, Callable[[Runner, LiveCall, Any], None]] = {
     effects.Forget: Runner._forget,
 }
 
-_SIP_FACTS: dict[type, Callable[[Any], events.Fact]] = {
-    sip.AckReceived: lambda event: events.Confirmed(event.answer),
-    sip.ReinviteReceived: lambda event: events.OfferReceived(event.offer),
-    sip.ReinviteCancelled: lambda _event: events.ReofferCancelled(),
-    sip.SessionRefreshed: lambda event: events.Refreshed(event.answer),
-    sip.InfoDigitReceived: lambda event: events.DigitReceived(event.digit),
-    sip.InviteProgressed: lambda event: events.Progressed(event.status, event.answer),
-    sip.InviteAccepted: lambda event: events.Accepted(event.answer),
-    sip.InviteRefused: lambda event: events.Refused(
-        event.status, event.reason, event.detail, event.responded, event.unreachable
-    ),
-    sip.DialogEnded: lambda event: events.PeerEnded(event.cause, event.detail),
-}
-
-_SIP_ACTIONS: dict[type, Callable[..., sip.SipAction]] = {
-    effects.RingCaller: sip.SendRinging,
-    effects.RejectCaller: sip.RejectInvite,
-    effects.AcceptReoffer: sip.AcceptReinvite,
-    effects.RejectReoffer: sip.RejectReinvite,
-    effects.HangUpPeer: sip.EndDialog,
-}
-
 
 def _uuid() -> str:
     return random_uuid(secrets.token_bytes(16))
@@ -594,7 +583,3 @@ def _uuid() -> str:
 
 def _event_id(kind: str, sid: str) -> str:
     return end_event_id(sid) if kind in END_EVENTS else _uuid()
-
-
-def _fields(effect: Any) -> dict[str, Any]:
-    return {field.name: getattr(effect, field.name) for field in dataclasses.fields(effect)}

@@ -385,7 +385,9 @@ class SipEndpoint:
             return
         if rejection.status >= 300:
             self.counters[f"refused_{rejection.status}"] += 1
-        if rejection.status >= 300 and not isinstance(rejection, ChallengeRejection):
+        if isinstance(rejection, ChallengeRejection):
+            log.debug("sip_request_challenged", source=str(source), **self._ids_of(request))
+        elif rejection.status >= 300:
             self._log_rarely("sip_request_rejected", source, str(rejection), request)
         if not self._may_answer(request, source, rejection):
             self.counters["unanswered"] += 1

@@ -65,7 +65,6 @@ class Fetcher:
             if order.fallback is None:
                 raise
             self.counters["fallbacks"] += 1
-            _log.warning("texml_fallback_requested", call_sid=dict(common)["CallSid"], reason=str(error))
             first = error
         try:
             return await self._document(order.fallback, common, cookies)
@@ -82,10 +81,13 @@ class Fetcher:
             found, url = await self._request(request, common, cookies, warnings.append)
         except (FetchError, DocumentError) as error:
             self.counters["failed"] += 1
-            self.on_done("failed", loop.time() - began)
-            raise FetchError("; ".join((f"{masked(request.url)}: {error}", *warnings))) from error
+            self.on_done("failed", took := loop.time() - began)
+            why = "; ".join((str(error), *warnings))
+            _log.warning("texml_fetch_failed", reason=why, **_about(request, common, took))
+            raise FetchError(f"{masked(request.url)}: {why}") from error
         self.counters["fetched"] += 1
-        self.on_done("fetched", loop.time() - began)
+        self.on_done("fetched", took := loop.time() - began)
+        _log.info("texml_fetched", **_about(request, common, took))
         if warnings:
             self.counters["unsigned"] += 1
         return replace(found, warnings=(*warnings, *found.warnings)), url
@@ -120,3 +122,8 @@ class Fetcher:
         else:
             url += ("&" if "?" in url else "?") + text
         return Order(account, request.method, url, body, headers, self._signer.headers, cookies)
+
+
+def _about(request: effects.DocumentRequest, common: Parameters, took: float) -> dict[str, object]:
+    """The keys of a log line about a request that took so many seconds."""
+    return {"call_sid": dict(common).get("CallSid"), "url": masked(request.url), "seconds": round(took, 3)}
