@@ -12,7 +12,8 @@ COMPILED := pyproject.toml setup.py $(INTERFACES) $(wildcard $(INTERFACES:.pxd=.
 # and take what they leave of the processors.
 CALLS := tests/peers tests/workers tests/demo/test_story.py tests/apps/test_check.py tests/phone/test_call.py tests/test_examples.py \
 	tests/outbound/test_silence.py
-AT_ONCE ?= $(shell expr 1 + $$(nproc))
+ROOMS_AT_ONCE ?= $(shell expr 1 + $$(nproc))
+CALLS_AT_ONCE ?= $(shell nproc)
 # To the moment, or every packet: after the others.
 STRICT := $(foreach name,stalls endings sipp load takeovers,tests/peers/test_$(name).py) tests/workers/worker/test_stream_targets.py
 # Where the libraries of pyproject.toml are used.
@@ -40,18 +41,18 @@ demo: $(VENV)/.demo ## a real SIP call, streamed to a WebSocket and back, in abo
 	@$(BIN)/python -m trunkline.demo
 
 test: $(VENV)/.dev $(VENV)/.debian $(VENV)/.pipecat $(NODE)/node_modules/.installed ## all tests, sipp, baresip and the telnyx SDKs included
-	@$(BESIDE) $(BIN)/pytest -n $(AT_ONCE) --dist worksteal -o timeout=600 tests $(CALLS:%=--ignore %) >$(VENV)/rooms.log 2>&1 & \
+	@$(BESIDE) $(BIN)/pytest -n $(ROOMS_AT_ONCE) --dist worksteal -o timeout=600 tests $(CALLS:%=--ignore %) >$(VENV)/rooms.log 2>&1 & \
 	rooms=$$!; trap "kill $$rooms" EXIT; failed=0; \
-	$(BIN)/pytest -n $(AT_ONCE) --dist loadfile $(CALLS) $(STRICT:%=--ignore %) || failed=1; \
+	$(BIN)/pytest -n $(CALLS_AT_ONCE) --dist loadfile $(CALLS) $(STRICT:%=--ignore %) || failed=1; \
 	$(BIN)/pytest -n 2 --dist worksteal $(STRICT) || failed=1; \
 	wait $$rooms || failed=1; trap - EXIT; cat $(VENV)/rooms.log; exit $$failed
 
 quick: $(VENV)/.dev ## tests that need no peers, processes or databases, in a minute
-	@$(BIN)/pytest -n $(AT_ONCE) --dist worksteal -m 'not (peer or process or long)' # some wait for time
+	@$(BIN)/pytest -n $(ROOMS_AT_ONCE) --dist worksteal -m 'not (peer or process or long)' # some wait for time
 
 # Uncompiled, and in an environment of its own: the compiled modules beside the sources are of other versions.
 lowest: $(VENV)/.lowest ## quick tests of what uses libraries, with the lowest versions that pyproject.toml allows
-	@TRUNKLINE_UNCOMPILED=1 $(VENV)/lowest/bin/pytest -n $(AT_ONCE) --dist worksteal -m 'not (peer or process or long)' $(LIBRARIES)
+	@TRUNKLINE_UNCOMPILED=1 $(VENV)/lowest/bin/pytest -n $(ROOMS_AT_ONCE) --dist worksteal -m 'not (peer or process or long)' $(LIBRARIES)
 
 long: $(VENV)/.dev $(VENV)/.debian ## soaks and rounds of an hour and more, and new random examples for the quick tests
 	@$(BIN)/pytest -m long
