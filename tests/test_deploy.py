@@ -68,3 +68,9 @@ def test_the_workflow_calls_targets_that_there_are() -> None:
     targets = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert {*typed, *(hook["entry"] for hook in hooks)} <= {f"make {target}" for target in targets}
     assert workflow["permissions"] == {"contents": "read"}
+
+
+def test_the_image_installs_only_what_has_a_hash() -> None:
+    commands = re.findall(r"pip (?:install|wheel) [^&\\\n]+", DOCKERFILE)
+    assert len(commands) == 4
+    assert [one for one in commands if "--require-hashes" not in one and "--no-index --no-deps" not in one] == []
