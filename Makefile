@@ -38,7 +38,7 @@ HOURS ?= 1
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 .PHONY: help demo test quick lowest long check coverage mutations crash soak fuzz bench docs serve clean \
-	lock sdist wheel wheels sbom
+	lock sdist wheel wheels sbom image tagged page
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -123,6 +123,16 @@ wheels: sdist ## out of that the wheels of each Python and libc for this process
 sbom: $(VENV)/.locked ## what an installation consists of (CycloneDX), with licences, in build/sbom.cdx.json
 	@mkdir -p build
 	@$(TOOLS)/cyclonedx-py environment --pyproject pyproject.toml --output-file build/sbom.cdx.json $(VENV)/locked/bin/python
+
+image: ## the image of a container; needs Docker
+	@docker build --tag trunkline .
+	@docker run --rm --read-only trunkline version --json
+
+tagged: ## whether the tag TAG is signed and fits the version, the changelog and main
+	@.ci/release tagged "$$TAG"
+
+page: ## the release's page on GitHub, with what is in dist
+	@.ci/release page "$$TAG" dist/* build/sbom.cdx.json requirements.lock
 
 clean: ## remove what the above made and cached; says which Debian packages it leaves
 	@.ci/install left

@@ -60,14 +60,30 @@ def test_the_unit_is_hardened() -> None:
     assert done.returncode == 0, [one["name"] for one in json.loads(done.stdout) if one["set"] is not True]
 
 
-def test_the_workflow_calls_targets_that_there_are() -> None:
+WORKFLOWS: dict[str, dict[str, Any]] = {
+    path.stem: yaml.safe_load(path.read_text()) for path in sorted((ROOT / ".github/workflows").glob("*.yml"))
+}
+
+
+def test_the_workflows_call_targets_that_there_are() -> None:
     """`.github/workflows` and pre-commit do what a developer does."""
-    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
-    typed = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+    jobs = [job for workflow in WORKFLOWS.values() for job in workflow["jobs"].values()]
+    typed = [step["run"] for job in jobs for step in job.get("steps", ()) if "run" in step]
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
     targets = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert len(typed) > 8
     assert {*typed, *(hook["entry"] for hook in hooks)} <= {f"make {target}" for target in targets}
-    assert workflow["permissions"] == {"contents": "read"}
+
+
+def test_only_what_publishes_may_do_more_than_read() -> None:
+    assert {name for name, workflow in WORKFLOWS.items() if workflow["permissions"] != {"contents": "read"}} == set()
+    jobs = WORKFLOWS["release"]["jobs"]
+    assert {name: job["permissions"] for name, job in jobs.items() if "permissions" in job} == {
+        "publish": {"contents": "read", "id-token": "write", "attestations": "write"},
+        "page": {"contents": "write"},
+    }
+    assert set(jobs["publish"]["needs"]) == {name for name, job in jobs.items() if job.get("needs") == "tag"}
+    assert [job for job in WORKFLOWS["ci"]["jobs"].values() if "permissions" in job] == []
 
 
 def test_the_image_installs_only_what_has_a_hash() -> None:
