@@ -78,7 +78,9 @@ async def trunkline(home: Path, *words: str, env: dict[str, str] | None = None) 
 
 @asynccontextmanager
 async def dev(home: Path, *words: str, env: dict[str, str] | None = None) -> AsyncIterator[Dev]:
-    process = await trunkline(home, "dev", *words, "--media.port_min", str(free_ports(20)), env=env)
+    port = free_ports(20)
+    ports = ("--media.port_min", str(port), "--media.port_max", str(port + 19))
+    process = await trunkline(home, "dev", *words, *ports, env=env)
     terminal = Dev(process, home)
     try:
         yield terminal

@@ -48,6 +48,10 @@ DEFAULTS: list[tuple[Verb | DialTarget, dict[str, object]]] = [
             "caller_name": "",
             "answer_on_bridge": False,
             "hangup_on_star": False,
+            "record": "do-not-record",
+            "recording_callback": None,
+            "recording_callback_method": "POST",
+            "recording_callback_events": "completed",
         },
     ),
     (
