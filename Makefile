@@ -14,13 +14,12 @@ LOCK := pip compile --quiet --upgrade --universal --fork-strategy fewest --pytho
 	--custom-compile-command 'make lock'
 INTERFACES := $(shell find src -name '*.pxd')
 COMPILED := pyproject.toml setup.py $(INTERFACES) $(wildcard $(INTERFACES:.pxd=.py) $(INTERFACES:.pxd=.pyx))
-# Tests of calls compare what is sent in real time. They wait more than they work: the tests of the rooms run beside them
-# and take what they leave of the processors.
-CALLS := tests/peers tests/workers tests/demo/test_story.py tests/apps/test_check.py tests/phone/test_call.py tests/test_examples.py \
-	tests/outbound/test_silence.py
+# Tests of calls compare what is sent in real time, so they run without the others beside them, and fewer at once. All
+# them wait more than they work.
+CALLS := tests/peers tests/workers tests/demo/test_story.py tests/apps/test_check.py
 ROOMS_AT_ONCE ?= $(shell expr 1 + $$(nproc))
 CALLS_AT_ONCE ?= $(shell nproc)
-# To the moment, or every packet: after the others.
+# To the moment, or every packet: after them, with nothing else beside.
 STRICT := $(foreach name,stalls endings sipp load takeovers,tests/peers/test_$(name).py) tests/workers/worker/test_stream_targets.py
 # Where the libraries of pyproject.toml are used.
 LIBRARIES := $(foreach name,cli config settings log metrics,tests/test_$(name).py) $(foreach name,api media/audio media/codecs outbound sip/peers sip/transport store streaming texml webhooks workers/decoder,tests/$(name)) tests/media/test_srtp.py
@@ -48,11 +47,9 @@ demo: $(VENV)/.demo ## a real SIP call, streamed to a WebSocket and back, in abo
 	@$(BIN)/python -m trunkline.demo
 
 test: $(VENV)/.dev $(VENV)/.debian $(VENV)/.pipecat $(NODE)/node_modules/.installed ## all tests, sipp, baresip and the telnyx SDKs included
-	@$(BESIDE) $(BIN)/pytest -n $(ROOMS_AT_ONCE) --dist worksteal -o timeout=600 tests $(CALLS:%=--ignore %) >$(VENV)/rooms.log 2>&1 & \
-	rooms=$$!; trap "kill $$rooms" EXIT; failed=0; \
+	@failed=0; $(BIN)/pytest -n $(ROOMS_AT_ONCE) --dist worksteal tests $(CALLS:%=--ignore %) || failed=1; \
 	$(BIN)/pytest -n $(CALLS_AT_ONCE) --dist loadfile $(CALLS) $(STRICT:%=--ignore %) || failed=1; \
-	$(BIN)/pytest -n 2 --dist worksteal $(STRICT) || failed=1; \
-	wait $$rooms || failed=1; trap - EXIT; cat $(VENV)/rooms.log; exit $$failed
+	$(BIN)/pytest -n 2 --dist worksteal $(STRICT) || failed=1; exit $$failed
 
 quick: $(VENV)/.dev ## tests that need no peers, processes or databases, in a minute
 	@$(BIN)/pytest -n $(ROOMS_AT_ONCE) --dist worksteal -m 'not (peer or process or long)' # some wait for time

@@ -360,6 +360,7 @@ async def test_an_application_is_called_and_its_stream_found(
     assert bot.sockets[-1].path == "/app?application=bot"
     call = bot.sockets[-1].all("start")[0]["start"]["call_control_id"]
     await page.get_by_role("navigation", name="Lists").get_by_role("link", name="Streams").click()
+    await expect(page.locator("tbody tr").first).to_be_visible(timeout=SLOW)
     await page.get_by_label("Call sid").fill(call)
     await page.keyboard.press("Enter")
     await expect(page.locator("tbody tr")).to_have_count(1, timeout=SLOW)
