@@ -23,8 +23,6 @@ CALLS_AT_ONCE ?= $(shell nproc)
 STRICT := $(foreach name,stalls endings sipp load takeovers,tests/peers/test_$(name).py) tests/workers/worker/test_stream_targets.py
 # Where the libraries of pyproject.toml are used.
 LIBRARIES := $(foreach name,cli config settings log metrics,tests/test_$(name).py) $(foreach name,api media/audio media/codecs outbound sip/peers sip/transport store streaming texml webhooks workers/decoder,tests/$(name)) tests/media/test_srtp.py
-# The kernel weighs sessions against each other before it looks at "nice".
-BESIDE := setsid --wait sh -c 'echo 19 2>/dev/null >/proc/self/autogroup; exec nice -n 19 "$$@"' sh
 # Written once instead of by each of the processes that the tests start, whatever the machine's default.
 unexport PYTHONDONTWRITEBYTECODE
 SERVE ?=
