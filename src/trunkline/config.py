@@ -82,7 +82,7 @@ class TraceSettings(Section):
 
     messages: int = Field(100, ge=30)
     """Of one call: its first 20 and the newest."""
-    memory: float = Field(16, ge=1, le=10_000)
+    memory: float = Field(4, ge=1, le=10_000)
     """MB of all calls; then the oldest call of the account that has most loses its messages. INVITEs that became no
     call have a quarter as much beside it."""
     store: Literal["failed", "all", "off"] = "failed"
