@@ -40,7 +40,7 @@ def test_the_prebuffer_of_an_app_that_is_ahead_is_one_chunk() -> None:
     prebuffer = Prebuffer(200)
     prebuffer.arrived(0, 160, afresh=True)
     for number in range(1, 20):
-        prebuffer.arrived(number * 20, 160 + number * 20, afresh=False)
+        prebuffer.arrived(number * 20, 160 + number * 20, afresh=number == 19)
     assert prebuffer.target(20) == 20
 
 
@@ -102,6 +102,7 @@ def test_the_prebuffer_stays_within_its_limit(arrivals: list[tuple[int, int, boo
         assert 0 <= prebuffer.target(ptime) <= bound
 
 
+@example(chunk=2, delays=[2, 0, 1, 1, 1, 1, 0, 0, 2, 2, 3])
 @example(chunk=5, delays=[3, 3, 0, 0, 0, 2, *([0] * 10), 1, 0, 1, 1, 1, 3])
 @given(chunk=st.integers(1, 5), delays=st.lists(st.integers(0, 3), min_size=10, max_size=30))
 def test_an_app_with_jitter_is_played_without_a_gap_once_measured(chunk: int, delays: list[int]) -> None:

@@ -2,8 +2,9 @@
 
 Apps send chunks of any length, early or late. If playback had started with the first chunk, a later one would arrive
 `late` ms after the audio before it had ended (negative: before). To bridge the latest, that much must be queued at the
-start, plus one chunk, which the start waits for, plus a packet, as arrivals are seen at the leg's ticks only. The last
-32 to 64 chunks are considered; before there are `ENOUGH`, the bound is used.
+start, plus what the start waits for (a chunk, or all that begins this utterance, as chunks may come together), plus a
+packet, as arrivals are seen at the leg's ticks only. The last 32 to 64 chunks are considered; before there are
+`ENOUGH`, the bound is used.
 """
 
 GAP = 500
@@ -27,6 +28,7 @@ class Prebuffer:
     __slots__ = (
         "_bound",
         "_counted_from",
+        "_first",
         "_former_latest",
         "_former_longest",
         "_last",
@@ -48,7 +50,7 @@ class Prebuffer:
         self._bound = bound
         self._seen = self._seen_before = 0
         self._latest = self._former_latest = _NEVER
-        self._longest = self._former_longest = 0
+        self._longest = self._former_longest = self._first = 0
         self._last = -GAP - 1
         self._shift = 0  # the time less what had been received, when playback began
         self._received = 0
@@ -95,7 +97,7 @@ class Prebuffer:
             self._counted_from, self._received_from = at, received
         self._last = at
         if afresh:
-            self._shift = at - before
+            self._shift, self._first = at - before, received - before
 
     def _turn_over(self, at: int, received: int) -> None:
         self._former_latest, self._former_longest = self._latest, self._longest
@@ -115,5 +117,5 @@ class Prebuffer:
         if self._seen + self._seen_before < ENOUGH:
             return self._bound
         latest = max(self._latest, self._former_latest)
-        longest = max(self._longest, self._former_longest)
+        longest = max(self._longest, self._former_longest, self._first)
         return min(self._bound, longest + max(0, latest + ptime))
