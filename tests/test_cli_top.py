@@ -12,7 +12,7 @@ from trunkline.cli_top import ROWS, Scrape, screen
 from trunkline.demo.audio import speech
 from trunkline.demo.caller import DemoCaller
 
-PHONES = """
+SETTINGS = """
 [[sip.trunks]]
 name = "carrier"
 targets = ["sip:192.0.2.1"]
@@ -21,7 +21,7 @@ targets = ["sip:192.0.2.1"]
 
 @pytest.mark.process
 async def test_the_screen_has_the_call_that_is_up(tmp_path: Path) -> None:
-    (tmp_path / "trunkline.toml").write_text(PHONES)
+    (tmp_path / "trunkline.toml").write_text(SETTINGS)
     async with running(new_server(tmp_path)) as server, DemoCaller(server.sip_address, speech(20)) as caller:
         await caller.call()
         flags = ["--http.port", str(server.http_port), "--store.directory", str(tmp_path)]

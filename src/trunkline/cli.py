@@ -275,8 +275,8 @@ def _explain(error: Any) -> None:
         typer.echo(error.ctx.get_help(), err=True)
         return
     path = error.ctx.command_path if error.ctx is not None else "trunkline"
-    words = " ".join(error.format_message().split())
-    typer.echo(f"trunkline: {words} `{path} --help` shows what there is.", err=True)
+    words = " ".join(error.format_message().split()).removesuffix(".")
+    typer.echo(f"trunkline: {words}. `{path} --help` shows what there is.", err=True)
 
 
 def main() -> NoReturn:

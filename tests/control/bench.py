@@ -23,6 +23,7 @@ from trunkline.control.captures import Captures
 from trunkline.control.destinations import Destinations
 from trunkline.control.recordings import Recordings
 from trunkline.control.runner import Runner
+from trunkline.control.service import CallService
 from trunkline.control.sip_traces import SipTraces
 from trunkline.faces.telnyx.callbacks import CALLBACKS
 from trunkline.faces.telnyx.face import TELNYX
@@ -181,6 +182,11 @@ class Bench:
     def beep(self) -> Path:
         """The file of a beep."""
         return Path("/tones/beep.wav")
+
+    def service(self, captures: Captures | None = None) -> CallService:
+        """What answers for the API, over all this."""
+        parts = (self.recordings, self.destinations, captures or self.captures, self.beep, self.traces)
+        return CallService(self.runner, self.directory, self.store, self.writer, *parts)
 
     async def callbacks(self) -> list[dict[str, str]]:
         """The forms of all status callbacks, once all is stored."""

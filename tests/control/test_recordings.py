@@ -130,17 +130,7 @@ async def test_one_that_a_crash_cut_is_stopped(bench: Bench) -> None:
 
 async def test_a_callers_data_is_erased_with_its_files(make: Callable[..., Bench], tmp_path: Path) -> None:
     bench = make(streams={"capture": tmp_path / "captures"})
-    service = CallService(
-        bench.runner,
-        bench.directory,
-        bench.store,
-        bench.writer,
-        bench.recordings,
-        bench.destinations,
-        bench.captures,
-        bench.beep,
-        bench.traces,
-    )
+    service = bench.service()
     entry = await bench.up()
     number, sid = entry.call.view.from_, bench.runner.record(entry, 1, TWO_CHANNELS, "RecordVerb")
     path = bench.recordings.files.path(ACCOUNT, sid)
@@ -180,8 +170,7 @@ def request(**callback: Any) -> RecordingRequest:
 @pytest.fixture
 def service(bench: Bench) -> CallService:
     """What the API may ask."""
-    parts = (bench.recordings, bench.destinations, bench.captures, bench.beep, bench.traces)
-    return CallService(bench.runner, bench.directory, bench.store, bench.writer, *parts)
+    return bench.service()
 
 
 async def test_one_is_started_paused_resumed_and_stopped_with_its_callbacks(bench: Bench, service: CallService) -> None:

@@ -37,17 +37,7 @@ PARAMS = stream_params("ws://a/", name="tap")
 
 @pytest.fixture
 async def service(bench: Bench, tmp_path: Any) -> CallService:
-    return CallService(
-        bench.runner,
-        bench.directory,
-        bench.store,
-        bench.writer,
-        bench.recordings,
-        bench.destinations,
-        bench.captures,
-        bench.beep,
-        bench.traces,
-    )
+    return bench.service()
 
 
 async def test_only_an_answered_call_can_be_redirected(
@@ -348,17 +338,7 @@ async def test_recordings_are_listed_fetched_and_deleted_by_their_account(bench:
 
 async def test_while_the_store_is_behind_no_stream_is_started(make: Callable[..., Bench], tmp_path: Path) -> None:
     bench = make(store={"queue_limit": 1})
-    service = CallService(
-        bench.runner,
-        bench.directory,
-        bench.store,
-        bench.writer,
-        bench.recordings,
-        bench.destinations,
-        bench.captures,
-        bench.beep,
-        bench.traces,
-    )
+    service = bench.service()
     sid = (await bench.up()).call.view.sid
     assert bench.writer.full
     with pytest.raises(Unavailable, match="behind") as refused:
@@ -378,34 +358,14 @@ async def test_a_stream_is_captured_only_where_the_operator_lets_it(make: Callab
     bench = make()
     sid = (await bench.up()).call.view.sid
     for captures, refused in ((bench.captures, True), (Captures(StreamSettings(capture=tmp_path)), False)):
-        service = CallService(
-            bench.runner,
-            bench.directory,
-            bench.store,
-            bench.writer,
-            bench.recordings,
-            bench.destinations,
-            captures,
-            bench.beep,
-            bench.traces,
-        )
+        service = bench.service(captures=captures)
         with pytest.raises(InvalidRequest, match=r"streams\.capture") if refused else nullcontext():
             await service.start_stream(ACCOUNT, sid, replace(PARAMS, capture=True))
 
 
 async def test_captures_of_a_call_are_those_of_its_streams(make: Callable[..., Bench], tmp_path: Path) -> None:
     bench = make(streams={"capture": tmp_path / "captures"})
-    service = CallService(
-        bench.runner,
-        bench.directory,
-        bench.store,
-        bench.writer,
-        bench.recordings,
-        bench.destinations,
-        bench.captures,
-        bench.beep,
-        bench.traces,
-    )
+    service = bench.service()
     call = (await bench.up()).call.view.sid
     stream = (await service.start_stream(ACCOUNT, call, PARAMS)).sid
     for one in (stream, "another"):

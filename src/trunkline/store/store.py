@@ -223,10 +223,7 @@ class Store:
     async def call(self, account: AccountSid, call: CallSid) -> CallView:
         """One call. Raises ResourceNotFound."""
         c = tables.calls.c
-        rows = await self._rows(select(tables.calls).where(c.sid == call, c.account_sid == account))
-        if not rows:
-            raise ResourceNotFound
-        return records.call_view(rows[0])
+        return records.call_view(await self._one(select(tables.calls).where(c.sid == call, c.account_sid == account)))
 
     async def calls(
         self, account: AccountSid, where: CallFilter, *, offset: int, limit: int
@@ -255,10 +252,7 @@ class Store:
             .order_by((c.sid == stream).desc(), c.status.in_(LIVE).desc(), c.created_at.desc(), c.sid.desc())
             .limit(1)
         )
-        rows = await self._rows(query)
-        if not rows:
-            raise ResourceNotFound
-        return records.stream_view(rows[0])
+        return records.stream_view(await self._one(query))
 
     async def streams(self, account: AccountSid, call: CallSid) -> list[StreamView]:
         """All streams of a call, oldest first. Raises ResourceNotFound for the call."""
@@ -290,10 +284,8 @@ class Store:
     async def recording(self, account: AccountSid, sid: str) -> RecordingView:
         """One recording. Raises ResourceNotFound."""
         c = tables.recordings.c
-        rows = await self._rows(select(tables.recordings).where(c.sid == sid, c.account_sid == account))
-        if not rows:
-            raise ResourceNotFound
-        return records.recording_view(rows[0])
+        query = select(tables.recordings).where(c.sid == sid, c.account_sid == account)
+        return records.recording_view(await self._one(query))
 
     async def recordings(
         self, account: AccountSid, where: RecordingFilter, *, offset: int, limit: int
@@ -488,6 +480,13 @@ class Store:
         async with self._writing, self._writes.begin() as connection:
             await self.fence.check(connection)
             yield connection
+
+    async def _one(self, query: Select[Any]) -> Row:
+        """The first row. Raises ResourceNotFound."""
+        rows = await self._rows(query)
+        if not rows:
+            raise ResourceNotFound
+        return rows[0]
 
     async def _rows(self, query: Select[Any]) -> list[Row]:
         async with self._reading, self._engine.connect() as connection:
