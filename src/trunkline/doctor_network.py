@@ -15,6 +15,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from dns.exception import DNSException
+
 from trunkline.client import base_url, request
 from trunkline.config import Settings
 from trunkline.doctor_values import Subject, Symptom
@@ -239,7 +241,7 @@ def _asked(settings: Settings, trunk: TrunkSettings) -> Iterator[Symptom]:
         assert not isinstance(targets, Unreachable)  # the settings take no other
         try:
             found = asyncio.run(_places(settings, targets[0]))
-        except Exception as error:  # of DNS, in many shapes
+        except (OSError, UnicodeError, DNSException) as error:
             reason = str(error) or f"no answer in {LOOK_UP_TIMEOUT:g} s"
             yield Symptom("error", f"{trunk.name}: {text}: {reason}", "correct the name, or look at sip.dns_server")
             continue
